@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The public face of the core: open a disk, read it, ask what lies where.
+ *
+ * LOCKING
+ *
+ *  1. What open decides (sizes, layouts, the chain) is constant afterwards
+ *     and needs no lock.
+ *  2. Mutable state sits in a sub-struct beside its lock:
+ *       cache.c            one lock for each shard; guards the shard's
+ *                          blocks and their order
+ *       grain-table.c      index.hole.lock; guards the hole last seen
+ *       media-file.c       the pool's lock; guards which files are open
+ *       readahead.c        the queue's lock
+ *       compress.c         the pool's lock; guards idle decompressors
+ *       extent.c           which damage was told is a set of atomic words
+ *  3. None of these is held across a media call, another lock, or a call to
+ *     the log, with one exception: the file pool opens and closes files
+ *     under its lock.  So there is no order to keep.
+ *  4. A block from the cache is pinned by its user and constant once
+ *     published.
+ */
+
+#ifndef VMDKIT_DISK_H
+#define VMDKIT_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chain.h"
+#include "cleanup.h"
+#include "error.h"
+#include "extent.h"
+#include "resources.h"
+#include "store.h"
+
+struct disk;
+
+/* Open the disk NAME in STORE for reading.  STORE is borrowed until
+ * disk_close.
+ */
+extern struct disk *disk_open (struct store *store, const char *name,
+                               enum store_open_flags flags,
+                               const struct chain_rules *rules,
+                               struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5)));
+
+/* NULL is allowed. */
+extern void disk_close (struct disk *disk);
+DEFINE_CLEANUP (disk, struct disk *, disk_close)
+#define CLEANUP_DISK CLEANUP (disk)
+
+/* Bytes. */
+extern uint64_t disk_size (const struct disk *disk)
+  __attribute__ ((nonnull (1)));
+
+/* The size of request that costs least: the top link's grain, or 0 when it
+ * has none.
+ */
+extern uint64_t disk_grain_size (const struct disk *disk)
+  __attribute__ ((nonnull (1)));
+
+/* Read exactly COUNT bytes at OFFSET.  The range must lie within the disk. */
+extern int disk_read (struct disk *disk, void *buf, size_t count,
+                      uint64_t offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+/* Describe [offset, offset+count): EMIT is called for consecutive pieces,
+ * neighbours of one kind merged.  Stops early when EMIT returns false.
+ */
+struct disk_piece {
+  uint64_t offset, length;
+  bool hole; /* takes no space */
+  bool zero; /* reads as zeros */
+};
+extern int disk_map (struct disk *disk, uint64_t offset, uint64_t count,
+                     bool (*emit) (void *opaque,
+                                   const struct disk_piece *piece),
+                     void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4, 6)));
+
+/* A hint that the range will be read soon: tables are loaded, files are read
+ * ahead, packed grains are inflated if there is time.
+ */
+extern int disk_readahead (struct disk *disk, uint64_t offset, uint64_t count,
+                           struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* "monolithicSparse, 3 links, lsilogic": one line for a person. */
+extern void disk_describe (const struct disk *disk, char *text, size_t size)
+  __attribute__ ((nonnull (1, 2)));
+
+extern struct chain *disk_chain (struct disk *disk)
+  __attribute__ ((nonnull (1)));
+
+/* The disks of a folder or archive: every name that link_probe takes, sorted
+ * by name (in an archive: in the archive's order).  *names is an array of
+ * *count strings, all owned by the caller.
+ */
+extern int disk_list (struct store *store, char ***names, size_t *count,
+                      struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
+extern void disk_list_free (char **names, size_t count);
+
+#endif /* VMDKIT_DISK_H */

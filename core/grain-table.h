@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Grain directory and grain tables: the two-level index that hosted sparse,
+ * streamOptimized, COWD and seSparse extents share.
+ *
+ *   directory --(table index)--> table --(entry index)--> grain
+ *
+ * This room loads directory pages and tables through the cache, walks them
+ * and merges what it finds into runs.  What an entry means differs from
+ * format to format, and so does what is allowed; the driver answers that in
+ * struct grain_rules.
+ *
+ * Nothing here is proportional to the capacity: a directory is loaded a page
+ * at a time, a table that lies in a hole of its file is known to be empty
+ * without being read.
+ */
+
+#ifndef VMDKIT_GRAIN_TABLE_H
+#define VMDKIT_GRAIN_TABLE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "cache.h"
+#include "error.h"
+#include "extent.h"
+
+struct grain_index;
+
+struct grain_rules {
+  /* Where is table TABLE, whose directory entry is ENTRY (never 0) and whose
+   * entry in the redundant directory is MIRROR (0 if there is none)?  Sets
+   * *offset in bytes.  The answer must lie inside the file with the whole
+   * table.  Fails with ERR_DAMAGED for an entry that cannot be right.
+   */
+  int (*locate) (const struct grain_index *index, uint64_t table,
+                 uint64_t entry, uint64_t mirror, uint64_t *offset,
+                 struct vmdk_error *err);
+
+  /* What does ENTRY (never 0: that is ABSENT in every format) of grain GRAIN
+   * say?  For RUN_DATA sets *media_offset to where the grain starts; for
+   * RUN_PACKED to where its marker does.  RUN_DAMAGED when it cannot be
+   * right.  Called for each entry of a scan: cheap, no I/O in the good case.
+   */
+  enum run_state (*classify) (const struct grain_index *index, uint64_t grain,
+                              uint64_t entry, uint64_t *media_offset);
+
+  /* Set err for an entry that classify called RUN_DAMAGED. */
+  void (*explain) (const struct grain_index *index, uint64_t grain,
+                   uint64_t entry, struct vmdk_error *err);
+};
+
+/* Embedded in a driver's struct.  The first group is set by the driver
+ * before grain_index_init and is constant afterwards.
+ */
+struct grain_index {
+  struct extent *extent; /* the extent it belongs to: media, size, log */
+  const struct grain_rules *rules;
+  uint64_t grain_size;        /* bytes, a power of two */
+  uint64_t entries_per_table; /* a power of two */
+  uint64_t nr_tables;
+  unsigned entry_size;       /* bytes of a table's and directory's entry */
+  uint64_t directory_offset; /* bytes */
+  uint64_t mirror_offset;    /* bytes, of the redundant directory; 0 = none */
+
+  /* Set by grain_index_init. */
+  unsigned grain_shift;
+  unsigned table_shift; /* entries_per_table == 1 << table_shift */
+  uint64_t nr_grains;
+  uint64_t table_bytes;
+  struct cache *cache;
+  uint64_t owner;
+
+  /* Holes found in the file so far: tables there are empty. */
+  struct {
+    pthread_mutex_t lock;
+    uint64_t start, end;
+    bool unknown; /* the file system cannot tell */
+  } hole;
+  bool ready;
+};
+
+extern int grain_index_init (struct grain_index *index,
+                             struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Accepts one that was never initialised (all zeros). */
+extern void grain_index_destroy (struct grain_index *index)
+  __attribute__ ((nonnull (1)));
+
+/* extent_ops.map for extents with an index. */
+extern int grain_index_map (struct grain_index *index, uint64_t offset,
+                            uint64_t count, enum map_detail detail,
+                            struct run *run, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
+
+/* One grain's entry; 0 when its table is absent.  *next, when not NULL, gets
+ * the smallest entry of the same table that is greater (0 if there is none):
+ * a bound for where a packed grain ends.
+ */
+extern int grain_index_entry (struct grain_index *index, uint64_t grain,
+                              uint64_t *entry, uint64_t *next,
+                              struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 5)));
+
+/* Set err to why OFFSET, which map called DAMAGED, cannot be read.  Always
+ * returns -1.  The error is prefixed and logged with extent_damaged.
+ */
+extern int grain_index_damage (struct grain_index *index, uint64_t offset,
+                               struct vmdk_error *err)
+  __attribute__ ((nonnull (1, 3)));
+
+/* Read one directory entry (and its mirror, 0 if none), through the cache. */
+extern int grain_index_directory_entry (struct grain_index *index,
+                                        uint64_t table, uint64_t *entry,
+                                        uint64_t *mirror,
+                                        struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5)));
+
+#endif /* VMDKIT_GRAIN_TABLE_H */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* One link: a descriptor and its extents, laid end to end.
+ *
+ * This room finds the descriptor (its own text file, or embedded in a KDMV
+ * file), decides which names in it may be followed, and opens the extents.
+ * It knows nothing of parents beyond the descriptor's two keys; chain.c
+ * does.
+ */
+
+#ifndef VMDKIT_LINK_H
+#define VMDKIT_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cleanup.h"
+#include "descriptor.h"
+#include "error.h"
+#include "extent.h"
+#include "store.h"
+
+/* Which names from descriptors may be followed. */
+struct name_rules {
+  bool allow_outside; /* extents and parents outside their own folder */
+
+  /* Raw devices and RDM files that the operator allows, as the descriptors
+   * write their names.  Borrowed.
+   */
+  const char *const *devices;
+  size_t nr_devices;
+};
+
+struct link {
+  char *name;          /* the descriptor's name within the store; owned */
+  struct store *store; /* borrowed: the folder of names in the descriptor */
+  struct descriptor *descriptor;
+  struct media_identity identity; /* of the descriptor's file */
+  uint64_t size;                  /* bytes */
+
+  /* Extents in the order of their addresses; starts has one more element,
+   * the size.
+   */
+  size_t nr_extents;
+  struct extent **extents;
+  uint64_t *starts;
+
+  struct media *text; /* a descriptor file of its own: kept open for its
+                         lock.  NULL when embedded in extent 0. */
+};
+
+struct link_source {
+  const struct open_rules *rules; /* borrowed for the link's life */
+  const struct name_rules *names; /* borrowed for the call */
+  struct store *store;            /* borrowed for the link's life */
+  const char *name;
+  struct media *media; /* the file NAME, opened; taken over in every case */
+  bool lone_extent; /* NAME is an extent to be read without a descriptor */
+};
+
+extern struct link *link_open (const struct link_source *source,
+                               struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* NULL is allowed. */
+extern void link_close (struct link *link);
+DEFINE_CLEANUP (link, struct link *, link_close)
+#define CLEANUP_LINK CLEANUP (link)
+
+/* As extent_map, over the whole link. */
+extern int link_map (struct link *link, uint64_t offset, uint64_t count,
+                     enum map_detail detail, struct run *run,
+                     struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
+
+extern bool link_has_parent (const struct link *link)
+  __attribute__ ((nonnull (1)));
+
+/* Whether MEDIA is something link_open would take as a disk: a descriptor
+ * text, or a KDMV file with a descriptor.  Reads at most 4 KiB.  For listing
+ * folders and archives.
+ */
+extern bool link_probe (struct media *media) __attribute__ ((nonnull (1)));
+
+#endif /* VMDKIT_LINK_H */

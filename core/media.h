@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The bytes interface: one file, wherever it lives.
+ *
+ * A medium is what a store opens by name (store.h): a file in a local
+ * folder, a member of a tar archive, a buffer in memory, later a file on a
+ * datastore.  Everything above reads and writes through the functions
+ * below, which check arguments and bounds once for all kinds.
+ *
+ * Reads are whole or fail: a file that ends early (it shrank while open) is
+ * an error, never bytes that nobody wrote.  All functions may be called from
+ * several threads at once.
+ */
+
+#ifndef VMDKIT_MEDIA_H
+#define VMDKIT_MEDIA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cleanup.h"
+#include "error.h"
+
+struct media;
+
+/* Which file this is, for telling two names of one file apart.  Zeros when
+ * the medium has no identity (memory).
+ */
+struct media_identity {
+  uint64_t device, inode;
+  uint64_t offset; /* of a member within an archive */
+};
+
+enum media_lock {
+  MEDIA_LOCK_READ, /* we read, and want nobody to write */
+};
+
+struct media_ops {
+  /* Read exactly COUNT bytes at OFFSET; the range was checked against the
+   * size.
+   */
+  int (*pread) (struct media *media, void *buf, size_t count, uint64_t offset,
+                struct vmdk_error *err);
+
+  /* Write exactly COUNT bytes at OFFSET, extending the file if need be.
+   * NULL: the medium is read-only.
+   */
+  int (*pwrite) (struct media *media, const void *buf, size_t count,
+                 uint64_t offset, struct vmdk_error *err);
+
+  /* Make what was written durable.  NULL when there is nothing to do. */
+  int (*flush) (struct media *media, struct vmdk_error *err);
+
+  /* Set the size.  NULL: cannot. */
+  int (*truncate) (struct media *media, uint64_t size,
+                   struct vmdk_error *err);
+
+  /* Turn a range into a hole that reads as zeros.  NULL: cannot. */
+  int (*punch) (struct media *media, uint64_t offset, uint64_t count,
+                struct vmdk_error *err);
+
+  /* Find whether the byte at OFFSET lies in a hole (reads as zeros and takes
+   * no space) and how many bytes, at most COUNT and at least 1, are alike.
+   * NULL: everything is data.
+   */
+  int (*map) (struct media *media, uint64_t offset, uint64_t count,
+              bool *hole, uint64_t *length, struct vmdk_error *err);
+
+  /* A hint that the range will be read soon.  NULL: ignored. */
+  void (*readahead) (struct media *media, uint64_t offset, uint64_t count);
+
+  /* Take the byte locks with which qemu's tools and we tell each other how a
+   * file is used.  ERR_LOCKED, naming the holder where that can be found
+   * out, when another program's use excludes ours.  Held until close; a
+   * medium that gives up its file and reopens it locks again.  NULL: the
+   * medium cannot be locked, which is not an error.
+   */
+  int (*lock) (struct media *media, enum media_lock lock,
+               struct vmdk_error *err);
+
+  /* Free the medium.  Does not flush.  Accepts a half-built one. */
+  void (*close) (struct media *media);
+};
+
+/* Embedded first in each implementation. */
+struct media {
+  const struct media_ops *ops;
+  char *name;    /* for messages; owned */
+  uint64_t size; /* bytes, as found at open; what an extent may rely on */
+  struct media_identity identity;
+  bool is_regular; /* a plain file or member, not a block device */
+};
+
+/* Read exactly COUNT bytes at OFFSET.  A range outside the size is
+ * ERR_DAMAGED and names both.
+ */
+extern int media_pread (struct media *media, void *buf, size_t count,
+                        uint64_t offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5)));
+
+/* As ops->map, but a medium without one is all data. */
+extern int media_map (struct media *media, uint64_t offset, uint64_t count,
+                      bool *hole, uint64_t *length, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4, 5, 6)));
+
+extern void media_readahead (struct media *media, uint64_t offset,
+                             uint64_t count)
+  __attribute__ ((nonnull (1)));
+
+/* As ops->lock; 0 for a medium without one. */
+extern int media_lock (struct media *media, enum media_lock lock,
+                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+extern bool media_same (const struct media *a, const struct media *b)
+  __attribute__ ((nonnull (1, 2)));
+
+/* NULL is allowed. */
+extern void media_close (struct media *media);
+DEFINE_CLEANUP (media, struct media *, media_close)
+#define CLEANUP_MEDIA CLEANUP (media)
+
+/* media-file.c: a local file or block device.
+ *
+ * Takes over FD, NAME and source.path in every case.  SOURCE
+ * tells how to get the file back after its descriptor was given up, because
+ * split disks can have thousands of extents (see the pool in media-file.c);
+ * the file must then still be the same one.
+ */
+struct media_file_source {
+  int dirfd;  /* borrowed; outlives the medium; -1: keep FD open for good */
+  char *path; /* relative to dirfd; NULL when dirfd is -1 */
+};
+extern struct media *media_file_new (int fd, char *name,
+                                     struct media_file_source source,
+                                     struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (2, 4)));
+
+/* media-memory.c: COUNT bytes, copied from BYTES.  Tests and fuzzing. */
+extern struct media *media_memory_new (const char *name, const void *bytes,
+                                       size_t count, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* media-slice.c: a window [offset, offset+size) of another medium, which is
+ * borrowed and must outlive it (a member of an archive).
+ */
+extern struct media *media_slice_new (struct media *whole, const char *name,
+                                      uint64_t offset, uint64_t size,
+                                      struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+#endif /* VMDKIT_MEDIA_H */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The names interface: where a descriptor's extents and parents are found.
+ *
+ * A store is one folder: a local directory, the members of a tar archive
+ * (OVA), a table in memory, later a folder on a datastore.  The rules for
+ * strangers' images (which names are allowed at all) are in link.c; a store
+ * makes sure that the name it was given stays inside the folder and opens
+ * nothing that could block or act: no symbolic link, FIFO, socket, terminal
+ * or /proc file.
+ */
+
+#ifndef VMDKIT_STORE_H
+#define VMDKIT_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cleanup.h"
+#include "error.h"
+#include "media.h"
+
+struct store;
+
+enum store_open_flags {
+  /* A name from a file: a bare name or a path that only goes down, no
+   * component of which is "..", empty or a symbolic link; a regular file.
+   */
+  STORE_FROM_FILE = 0,
+
+  /* The operator wrote this name himself: symbolic links are followed and
+   * a block device is allowed.  FIFOs, sockets and the like stay refused.
+   */
+  STORE_FROM_USER = 1,
+};
+
+struct store_ops {
+  /* Open NAME, relative to the folder.  ERR_MISSING when it is not there. */
+  struct media *(*open) (struct store *store, const char *name,
+                         enum store_open_flags flags,
+                         struct vmdk_error *err);
+
+  /* Another folder, PATH being relative to this one or absolute.  Whether
+   * that is allowed was decided by the caller.  NULL: there is no other.
+   */
+  struct store *(*folder) (struct store *store, const char *path,
+                           struct vmdk_error *err);
+
+  /* Call VISIT with each file name in the folder (bare names, no order).
+   * Stops and returns -1 when VISIT does.
+   */
+  int (*list) (struct store *store,
+               int (*visit) (void *opaque, const char *name,
+                             struct vmdk_error *err),
+               void *opaque, struct vmdk_error *err);
+
+  /* Is another program using NAME in a way that only names show (VMware's
+   * NAME.lck)?  Sets HOLDER to one line about it, or to "".  NULL: no.
+   */
+  int (*lock_holder) (struct store *store, const char *name, char *holder,
+                      size_t holder_size, struct vmdk_error *err);
+
+  void (*close) (struct store *store);
+};
+
+/* Embedded first in each implementation. */
+struct store {
+  const struct store_ops *ops;
+  char *name; /* the folder or archive as the user would write it; owned */
+};
+
+extern struct media *store_open (struct store *store, const char *name,
+                                 enum store_open_flags flags,
+                                 struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+
+extern struct store *store_folder (struct store *store, const char *path,
+                                   struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+extern int store_list (struct store *store,
+                       int (*visit) (void *opaque, const char *name,
+                                     struct vmdk_error *err),
+                       void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+
+extern int store_lock_holder (struct store *store, const char *name,
+                              char *holder, size_t holder_size,
+                              struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5)));
+
+/* Whether NAME is a bare name or only goes down: not empty, no control
+ * bytes, no backslash or drive letter, no "." or ".." component (a leading
+ * "./" is dropped by the caller), not absolute, at most 4096 bytes.
+ */
+extern bool store_name_is_inside (const char *name)
+  __attribute__ ((nonnull (1)));
+
+/* NULL is allowed. */
+extern void store_close (struct store *store);
+DEFINE_CLEANUP (store, struct store *, store_close)
+#define CLEANUP_STORE CLEANUP (store)
+
+/* store-dir.c: a local directory. */
+extern struct store *store_dir_new (const char *path, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* store-tar.c: the members of an uncompressed tar archive (OVA).  Takes over
+ * ARCHIVE, also on failure.
+ */
+extern struct store *store_tar_new (struct media *archive,
+                                    struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Whether the first bytes of MEDIA are those of a tar archive. */
+extern bool store_tar_probe (struct media *media)
+  __attribute__ ((nonnull (1)));
+
+/* store-memory.c: a table of names and bytes, which are copied.  Tests and
+ * fuzzing.  Each open of a name gives a new medium over the same bytes.
+ */
+extern struct store *store_memory_new (const char *name,
+                                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+extern int store_memory_add (struct store *store, const char *name,
+                             const void *bytes, size_t count,
+                             struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+#endif /* VMDKIT_STORE_H */
