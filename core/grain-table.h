@@ -12,13 +12,15 @@
  *
  * Nothing here is proportional to the capacity: a directory is loaded a page
  * at a time, a table that lies in a hole of its file is known to be empty
- * without being read.
+ * without being read.  Where the extent has a redundant directory, its copy
+ * of an entry stands in for one that cannot be right, with a warning.
  */
 
 #ifndef VMDKIT_GRAIN_TABLE_H
 #define VMDKIT_GRAIN_TABLE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,14 +33,13 @@
 struct grain_index;
 
 struct grain_rules {
-  /* Where is table TABLE, whose directory entry is ENTRY (never 0) and whose
-   * entry in the redundant directory is MIRROR (0 if there is none)?  Sets
-   * *offset in bytes.  The answer must lie inside the file with the whole
-   * table.  Fails with ERR_DAMAGED for an entry that cannot be right.
+  /* Where is the table that directory entry ENTRY (never 0) of table TABLE
+   * names?  Sets *offset in bytes; the whole table lies inside the file.
+   * Fails with ERR_DAMAGED for an entry that cannot be right.  Pure: no I/O,
+   * no log.
    */
   int (*locate) (const struct grain_index *index, uint64_t table,
-                 uint64_t entry, uint64_t mirror, uint64_t *offset,
-                 struct vmdk_error *err);
+                 uint64_t entry, uint64_t *offset, struct vmdk_error *err);
 
   /* What does ENTRY (never 0: that is ABSENT in every format) of grain GRAIN
    * say?  For RUN_DATA sets *media_offset to where the grain starts; for
@@ -74,12 +75,22 @@ struct grain_index {
   struct cache *cache;
   uint64_t owner;
 
-  /* Holes found in the file so far: tables there are empty. */
+  /* The last hole and the last data found in the file: a table in a hole is
+   * empty.
+   */
   struct {
     pthread_mutex_t lock;
-    uint64_t start, end;
-    bool unknown; /* the file system cannot tell */
-  } hole;
+    uint64_t hole_start, hole_end;
+    uint64_t data_start, data_end;
+  } seen;
+
+  /* Where tables are, for grain_index_hits_table; made on first use. */
+  struct {
+    pthread_mutex_t lock;
+    _Atomic (struct table_ranges *) ranges;
+  } places;
+  _Atomic uint64_t last_table; /* loaded: to see sequential use */
+  _Atomic bool mirror_used;    /* told to the log */
   bool ready;
 };
 
@@ -113,11 +124,14 @@ extern int grain_index_damage (struct grain_index *index, uint64_t offset,
                                struct vmdk_error *err)
   __attribute__ ((nonnull (1, 3)));
 
-/* Read one directory entry (and its mirror, 0 if none), through the cache. */
-extern int grain_index_directory_entry (struct grain_index *index,
-                                        uint64_t table, uint64_t *entry,
-                                        uint64_t *mirror,
-                                        struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5)));
+/* Whether [offset, offset+count) of the file touches a grain table (of the
+ * directory or of the redundant one): a grain cannot be there.  Reads the
+ * whole directory once, on first use.  For rules->classify.  Where tables
+ * lie scattered all over the file only the first few thousand places are
+ * known; a full check belongs to a checking tool.
+ */
+extern bool grain_index_hits_table (const struct grain_index *index,
+                                    uint64_t offset, uint64_t count)
+  __attribute__ ((nonnull (1)));
 
 #endif /* VMDKIT_GRAIN_TABLE_H */
