@@ -14,6 +14,7 @@
 #ifndef VMDKIT_EXTENT_H
 #define VMDKIT_EXTENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -103,8 +104,8 @@ struct extent {
   uint64_t size;        /* bytes, as the descriptor's line says */
   uint64_t grain_size;  /* bytes; 0 when there are no grains */
   bool can_be_absent;   /* map can answer ABSENT */
-  unsigned nr_reported; /* damaged places told to the log so far */
-  uint32_t reported[32]; /* which, as a set of hashes: see extent_damaged */
+  _Atomic unsigned nr_reported; /* damaged places told to the log */
+  _Atomic uint32_t reported[32]; /* which, as a set of hashes */
 };
 
 /* What a driver's open is given. */
