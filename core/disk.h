@@ -9,14 +9,18 @@
  *  2. Mutable state sits in a sub-struct beside its lock:
  *       cache.c            one lock for each shard; guards the shard's
  *                          blocks and their order
- *       grain-table.c      index.hole.lock; guards the hole last seen
+ *       grain-table.c      index.seen.lock guards the hole and the data last
+ *                          seen in the file; index.places.lock the list of
+ *                          where tables are, while it is being made
  *       media-file.c       the pool's lock; guards which files are open
  *       readahead.c        the queue's lock
  *       compress.c         the pool's lock; guards idle decompressors
  *       extent.c           which damage was told is a set of atomic words
- *  3. None of these is held across a media call, another lock, or a call to
- *     the log, with one exception: the file pool opens and closes files
- *     under its lock.  So there is no order to keep.
+ *  3. None of these is held while another is taken, across a media call or
+ *     a call to the log.  So there is no order to keep.  Two exceptions: the
+ *     file pool opens and closes files under its lock, and the list of the
+ *     tables' places is read from the directory under its own, once, because
+ *     everybody who waits there would read the same.
  *  4. A block from the cache is pinned by its user and constant once
  *     published.
  */

@@ -30,14 +30,29 @@
 typedef struct extent *open_function (const struct extent_source *source,
                                       struct vmdk_error *err);
 
+/* Hosted sparse and streamOptimized share their header; a flag tells. */
+static struct extent *
+kdmv_open (const struct extent_source *source, struct vmdk_error *err)
+{
+  uint8_t flags[4] = { 0 };
+
+  if (media_pread (source->media, flags, sizeof flags, 8, err) == -1) {
+    media_close (source->media);
+    return NULL;
+  }
+  if (le32_load (flags) & SPARSE_COMPRESSED)
+    return extent_stream_open (source, err);
+  return extent_sparse_open (source, err);
+}
+
 /* One row for each sparse format. */
 static const struct format {
   uint64_t magic, mask;
   enum extent_type type; /* the word that canonically goes with it */
   open_function *open;
 } formats[] = {
-  { SPARSE_MAGIC, UINT32_MAX, EXTENT_SPARSE, extent_sparse_open },
-  { SPARSE_MAGIC_UNFINISHED, UINT32_MAX, EXTENT_SPARSE, extent_sparse_open },
+  { SPARSE_MAGIC, UINT32_MAX, EXTENT_SPARSE, kdmv_open },
+  { SPARSE_MAGIC_UNFINISHED, UINT32_MAX, EXTENT_SPARSE, kdmv_open },
   { COWD_MAGIC, UINT32_MAX, EXTENT_VMFSSPARSE, extent_cowd_open },
   { SESPARSE_MAGIC, UINT64_MAX, EXTENT_SESPARSE, extent_sesparse_open },
 };
