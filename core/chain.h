@@ -18,16 +18,16 @@
 #include "cleanup.h"
 #include "error.h"
 #include "link.h"
+#include "owners.h"
 #include "store.h"
 
-/* Old VMware material names 255 as the limit; vSphere allows 32 snapshots.
- * Deeper is refused, deeper than 32 is served with a warning.
+/* vSphere allows 32 snapshots; more is served with a warning up to
+ * CHAIN_MAX_LINKS, which older VMware material names as the limit.
  */
-#define CHAIN_MAX_LINKS 255
 #define CHAIN_WARN_LINKS 33
 
 struct chain_rules {
-  struct open_rules open;  /* copied; must outlive nothing */
+  struct open_rules open;  /* copied */
   struct name_rules names; /* borrowed for the call */
   bool single_link;        /* the first link alone, even if it is a child */
   bool ignore_cid;         /* accept a parent whose CID does not match */
@@ -66,29 +66,32 @@ extern struct link *chain_link (const struct chain *chain, size_t i)
   __attribute__ ((nonnull (1)));
 
 /* A walk over [offset, offset+count), run by run.  What a link answers is
- * remembered for as long as it holds, so a long walk asks each link once
- * for each of its runs, however deep the chain.
+ * remembered for as long as it holds, so a long walk asks each link once for
+ * each of its runs, however deep the chain.
  */
 struct chain_walk {
   struct chain *chain;
   uint64_t offset, end;
   enum map_detail detail;
-  size_t nr_known; /* links of which an answer is remembered */
-  struct {
-    uint64_t end; /* RUN_ABSENT up to here */
-  } known[CHAIN_MAX_LINKS];
+  struct owners_view owners;           /* reading only */
+  uint64_t absent_to[CHAIN_MAX_LINKS]; /* link i is ABSENT up to here */
 };
 
+/* The range lies within the chain. */
 extern void chain_walk_start (struct chain_walk *walk, struct chain *chain,
                               uint64_t offset, uint64_t count,
                               enum map_detail detail)
   __attribute__ ((nonnull (1, 2)));
 
-/* The next run, never ABSENT (below the base that is HOLE); length 0 at the
+/* The next run, never ABSENT (what no link holds is HOLE); length 0 at the
  * end.
  */
 extern int chain_walk_next (struct chain_walk *walk, struct run *run,
                             struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* Always call it, also before the end was reached. */
+extern void chain_walk_finish (struct chain_walk *walk)
+  __attribute__ ((nonnull (1)));
 
 #endif /* VMDKIT_CHAIN_H */

@@ -48,6 +48,10 @@ struct link {
 
   struct media *text; /* a descriptor file of its own: kept open for its
                          lock.  NULL when embedded in extent 0. */
+
+  /* Folders of extents that the operator allowed outside. */
+  struct store **stores;
+  size_t nr_stores;
 };
 
 struct link_source {
@@ -76,6 +80,24 @@ extern int link_map (struct link *link, uint64_t offset, uint64_t count,
 
 extern bool link_has_parent (const struct link *link)
   __attribute__ ((nonnull (1)));
+
+/* Whether any of it can be absent, so that a parent is of use. */
+extern bool link_can_be_absent (const struct link *link)
+  __attribute__ ((nonnull (1)));
+
+/* The smallest grain of its extents in bytes; 0 when none has grains. */
+extern uint64_t link_grain_size (const struct link *link)
+  __attribute__ ((nonnull (1)));
+
+/* Open PATH, a name from a file that is not inside STORE's folder.  *folder
+ * becomes the store it was opened from, owned by the caller, to be closed
+ * after the medium.  The caller has decided that this is allowed.
+ */
+extern struct media *link_open_outside (struct store *store, const char *path,
+                                        enum store_open_flags flags,
+                                        struct store **folder,
+                                        struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5)));
 
 /* Whether MEDIA is something link_open would take as a disk: a descriptor
  * text, or a KDMV file with a descriptor.  Reads at most 4 KiB.  For listing
