@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The server's disks by name.  See exports.h. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "exports.h"
+#include "media.h"
+#include "store.h"
+
+struct export
+{
+  struct export *next;
+  char *name;
+  unsigned users; /* guarded by the table lock */
+
+  pthread_mutex_t opening; /* guards disk until it is set */
+  struct disk *disk;
+};
+
+static struct {
+  const struct chain_rules *rules;
+  struct store *folder;  /* dir= or where file= is; owned */
+  struct store *archive; /* owned, NULL when there is none */
+  struct store *store;   /* the one of them that has the disks */
+  enum store_open_flags flags;
+
+  /* What was found at the start; of a folder nothing is. */
+  bool is_folder;
+  char **names;
+  size_t nr_names;
+
+  struct export *kept; /* open from start to end */
+
+  pthread_mutex_t lock;
+  struct export *list; /* guarded by lock */
+} exports = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* --------------------------------------------------------------------- */
+/* Open exports. */
+
+static struct export *
+export_find (const char *name)
+{
+  struct export *e;
+
+  for (e = exports.list; e; e = e->next)
+    if (strcmp (e->name, name) == 0)
+      return e;
+  return NULL;
+}
+
+static struct export *
+export_new (const char *name)
+{
+  CLEANUP_FREE char *copy = strdup (name);
+  struct export *e = calloc (1, sizeof *e);
+
+  if (!copy || !e) {
+    free (e);
+    return NULL;
+  }
+  e->name = steal_ptr (&copy);
+  pthread_mutex_init (&e->opening, NULL);
+  return e;
+}
+
+/* Find or make the entry for NAME and count us in. */
+static struct export *
+export_join (const char *name, struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&exports.lock);
+  struct export *e = export_find (name);
+
+  if (!e) {
+    e = export_new (name);
+    if (!e) {
+      fail_memory (err);
+      return NULL;
+    }
+    e->next = exports.list;
+    exports.list = e;
+  }
+  e->users++;
+  return e;
+}
+
+/* Count us out.  The last takes the entry from the list. */
+static bool
+export_leave (struct export *export)
+{
+  LOCK_FOR_SCOPE (&exports.lock);
+  struct export **p = &exports.list;
+
+  if (--export->users > 0)
+    return false;
+  while (*p != export)
+    p = &(*p)->next;
+  *p = export->next;
+  return true;
+}
+
+void
+export_release (struct export *export)
+{
+  if (!export || !export_leave (export))
+    return;
+  disk_close (export->disk);
+  pthread_mutex_destroy (&export->opening);
+  free (export->name);
+  free (export);
+}
+DEFINE_CLEANUP (export, struct export *, export_release)
+
+/* Open the disk unless somebody has.  After a failure the next in line tries
+ * again: the reason may be gone.
+ */
+static int
+export_open (struct export *export, struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&export->opening);
+
+  if (!export->disk)
+    export->disk = disk_open (exports.store, export->name, exports.flags,
+                              exports.rules, err);
+  return export->disk ? 0 : -1;
+}
+
+static struct export *
+export_acquire_disk (const char *name, struct vmdk_error *err)
+{
+  CLEANUP (export) struct export *e = export_join (name, err);
+
+  if (!e || export_open (e, err) == -1)
+    return NULL;
+  return steal_ptr (&e);
+}
+
+struct disk *
+export_disk (const struct export *export)
+{
+  return export->disk;
+}
+
+/* --------------------------------------------------------------------- */
+/* Names. */
+
+/* Clients choose from the folder itself, nothing above or below it. */
+static bool
+name_is_bare (const char *name)
+{
+  return store_name_is_inside (name) && !strchr (name, '/');
+}
+
+/* Names that no client could ask for are not offered. */
+static int
+list_folder (char ***names, size_t *count, struct vmdk_error *err)
+{
+  size_t i, kept = 0;
+
+  if (disk_list (exports.store, names, count, err) == -1)
+    return fail_prefix (err, "%s", NAME (exports.store->name));
+  for (i = 0; i < *count; i++) {
+    if (name_is_bare ((*names)[i]))
+      (*names)[kept++] = (*names)[i];
+    else
+      free ((*names)[i]);
+  }
+  *count = kept;
+  return 0;
+}
+
+static int
+copy_names (char *const *from, size_t nr, char ***names, size_t *count,
+            struct vmdk_error *err)
+{
+  char **copy = calloc (nr ? nr : 1, sizeof *copy);
+  size_t i;
+
+  for (i = 0; copy && i < nr; i++) {
+    copy[i] = strdup (from[i]);
+    if (!copy[i]) {
+      disk_list_free (copy, i);
+      copy = NULL;
+    }
+  }
+  if (!copy)
+    return fail_memory (err);
+  *names = copy;
+  *count = nr;
+  return 0;
+}
+
+int
+exports_list (char ***names, size_t *count, struct vmdk_error *err)
+{
+  char *const unnamed = (char *)"";
+
+  if (exports.is_folder)
+    return list_folder (names, count, err);
+  if (exports.nr_names == 1)
+    return copy_names (&unnamed, 1, names, count, err);
+  return copy_names (exports.names, exports.nr_names, names, count, err);
+}
+
+static char *
+copy_name (const char *name, struct vmdk_error *err)
+{
+  char *copy = strdup (name);
+
+  if (!copy)
+    fail_memory (err);
+  return copy;
+}
+
+static char *
+only_name_of_folder (struct vmdk_error *err)
+{
+  char *only = NULL;
+  char **names;
+  size_t count;
+
+  if (list_folder (&names, &count, err) == -1)
+    return NULL;
+  if (count == 1)
+    only = copy_name (names[0], err);
+  else
+    fail (err, ERR_ARGUMENT, "%s has %zu disks: ask for one by its name",
+          NAME (exports.store->name), count);
+  disk_list_free (names, count);
+  return only;
+}
+
+char *
+exports_default (struct vmdk_error *err)
+{
+  if (exports.is_folder)
+    return only_name_of_folder (err);
+  return copy_name (exports.nr_names == 1 ? "" : exports.names[0], err);
+}
+
+/* The disk that a client's NAME means. */
+static char *
+resolve_name (const char *name, struct vmdk_error *err)
+{
+  size_t i;
+
+  if (exports.is_folder) {
+    if (*name == '\0')
+      return only_name_of_folder (err);
+    if (name_is_bare (name))
+      return copy_name (name, err);
+  }
+  else if (exports.nr_names == 1 || *name == '\0')
+    return copy_name (exports.names[0], err);
+
+  for (i = 0; i < exports.nr_names; i++)
+    if (strcmp (exports.names[i], name) == 0)
+      return copy_name (name, err);
+  fail (err, ERR_MISSING, "%s: there is no disk \"%s\"",
+        NAME (exports.store->name), NAME (name));
+  return NULL;
+}
+
+struct export *
+export_acquire (const char *name, struct vmdk_error *err)
+{
+  CLEANUP_FREE char *disk_name = resolve_name (name, err);
+
+  return disk_name ? export_acquire_disk (disk_name, err) : NULL;
+}
+
+/* --------------------------------------------------------------------- */
+/* Start and stop. */
+
+static int
+use_names (char **names, size_t count, struct vmdk_error *err)
+{
+  if (count == 0) {
+    disk_list_free (names, count);
+    return fail (err, ERR_MISSING, "there is no disk in this archive");
+  }
+  exports.names = names;
+  exports.nr_names = count;
+  return 0;
+}
+
+/* The index that "2" means, from 1; 0 when it is not such a number. */
+static size_t
+parse_number (const char *text)
+{
+  size_t number = 0;
+
+  for (; *text >= '0' && *text <= '9' && number < SIZE_MAX / 100; text++)
+    number = number * 10 + (size_t)(*text - '0');
+  return *text ? 0 : number;
+}
+
+/* Leave only the disk that PICK names. */
+static int
+pick_disk (const char *pick, struct vmdk_error *err)
+{
+  const size_t number = parse_number (pick);
+  size_t i, found = exports.nr_names;
+
+  if (number > 0 && number <= exports.nr_names)
+    found = number - 1;
+  for (i = 0; i < exports.nr_names; i++)
+    if (strcmp (exports.names[i], pick) == 0)
+      found = i;
+  if (found == exports.nr_names)
+    return fail (err, ERR_MISSING,
+                 "there is no disk \"%s\" among the %zu (first: \"%s\")",
+                 NAME (pick), exports.nr_names, NAME (exports.names[0]));
+  for (i = 0; i < exports.nr_names; i++)
+    if (i != found)
+      free (exports.names[i]);
+  exports.names[0] = exports.names[found];
+  exports.nr_names = 1;
+  return 0;
+}
+
+/* Takes over ARCHIVE. */
+static int
+start_archive (struct media *archive, const struct exports_source *source,
+               struct vmdk_error *err)
+{
+  CLEANUP_MEDIA struct media *media = archive;
+  char **names;
+  size_t count;
+
+  if (source->rules->lone_extent)
+    return fail (err, ERR_ARGUMENT, "lone-extent= is not for archives");
+  if (source->rules->open.lock &&
+      media_lock (media, MEDIA_LOCK_READ, err) == -1)
+    return -1;
+  exports.archive = store_tar_new (steal_ptr (&media), err);
+  if (!exports.archive)
+    return -1;
+  exports.store = exports.archive;
+  exports.flags = STORE_FROM_FILE;
+  if (disk_list (exports.store, &names, &count, err) == -1 ||
+      use_names (names, count, err) == -1)
+    return -1;
+  return source->disk ? pick_disk (source->disk, err) : 0;
+}
+
+static int
+start_disk (const char *name, const struct exports_source *source,
+            struct vmdk_error *err)
+{
+  char *const names[1] = {(char *)name};
+
+  if (source->disk)
+    return fail (err, ERR_ARGUMENT,
+                 "this is no archive: disk= has nothing to choose from");
+  return copy_names (names, 1, &exports.names, &exports.nr_names, err);
+}
+
+/* What the file is decides the rest.  A disk is opened a second time by the
+ * core, which is why this looks at the first bytes only.
+ */
+static int
+start_file (const char *name, const struct exports_source *source,
+            struct vmdk_error *err)
+{
+  CLEANUP_MEDIA struct media *media =
+      store_open (exports.folder, name, STORE_FROM_USER, err);
+
+  if (!media)
+    return -1;
+  exports.flags = STORE_FROM_USER;
+  if (store_tar_probe (media))
+    return start_archive (steal_ptr (&media), source, err);
+  return start_disk (name, source, err);
+}
+
+/* PATH is absolute.  Its last part stays a name within the folder, even when
+ * it is a symbolic link: extents are looked for beside the link.
+ */
+static int
+start_path (const struct exports_source *source, struct vmdk_error *err)
+{
+  const char *slash = strrchr (source->file, '/');
+  CLEANUP_FREE char *folder = NULL;
+  struct stat st;
+
+  if (stat (source->file, &st) == -1)
+    return fail_errno (err, errno, "cannot be opened");
+  if (S_ISDIR (st.st_mode))
+    return fail (err, ERR_ARGUMENT, "this is a folder: serve it with dir=");
+  folder = strndup (source->file,
+                    slash == source->file ? 1 : (size_t)(slash - source->file));
+  if (!folder)
+    return fail_memory (err);
+  exports.folder = exports.store = store_dir_new (folder, err);
+  return exports.folder ? start_file (slash + 1, source, err) : -1;
+}
+
+static int
+start_folder (const char *path, struct vmdk_error *err)
+{
+  exports.is_folder = true;
+  exports.flags = STORE_FROM_FILE;
+  exports.folder = exports.store = store_dir_new (path, err);
+  return exports.folder ? 0 : fail_prefix (err, "%s", NAME (path));
+}
+
+int
+exports_start (const struct exports_source *source, struct vmdk_error *err)
+{
+  exports.rules = source->rules;
+  if (source->dir)
+    return start_folder (source->dir, err);
+  if (start_path (source, err) == -1)
+    return fail_prefix (err, "%s", NAME (source->file));
+  exports.kept = export_acquire ("", err);
+  return exports.kept ? 0 : -1;
+}
+
+void
+exports_stop (void)
+{
+  export_release (exports.kept);
+  disk_list_free (exports.names, exports.nr_names);
+  store_close (exports.archive);
+  store_close (exports.folder); /* the archive's file belongs to it */
+  exports.kept = NULL;
+  exports.names = NULL;
+  exports.archive = exports.folder = exports.store = NULL;
+}

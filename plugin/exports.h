@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Which disks the server has, and which of them are open.
+ *
+ * There are three kinds of server:
+ *
+ *   file=DISK     one disk, open from start to end; whatever name a client
+ *                 asks for, it gets that disk
+ *   file=ARCHIVE  the disks of an archive, by name; "" is the first
+ *   dir=FOLDER    the disks of a folder, by name, as they come and go; "" is
+ *                 the only one
+ *
+ * A disk is opened for its first client, shared by the others and closed
+ * with the last.  A disk that "" means at the start of a file= server is
+ * opened then and kept, so that a bad file ends the server before anybody
+ * connects.
+ *
+ * Locking: a table lock guards the list and the counts; each export's own
+ * lock is held while its disk is being opened, so that a slow one keeps only
+ * those waiting who want it.  The own lock is never taken under the table
+ * lock.
+ */
+
+#ifndef VMDKIT_EXPORTS_H
+#define VMDKIT_EXPORTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "chain.h"
+#include "disk.h"
+#include "error.h"
+
+struct export;
+
+/* Open what FILE or DIR (the other is NULL) says.  DISK picks one disk of an
+ * archive, by name or by number from 1; NULL: all.  RULES must outlive
+ * exports_stop.
+ */
+struct exports_source {
+  const char *file, *dir, *disk;
+  const struct chain_rules *rules;
+};
+extern int exports_start (const struct exports_source *source,
+                          struct vmdk_error *err)
+    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Every export must have been released. */
+extern void exports_stop (void);
+
+/* Open the disk a client asks for, or join those who have it open. */
+extern struct export *export_acquire (const char *name, struct vmdk_error *err)
+    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* NULL is allowed. */
+extern void export_release (struct export *export);
+
+extern struct disk *export_disk (const struct export *export)
+    __attribute__ ((nonnull (1)));
+
+/* The names a client can choose from, owned by the caller
+ * (disk_list_free).  A server with one disk has the one name "".
+ */
+extern int exports_list (char ***names, size_t *count, struct vmdk_error *err)
+    __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* What "" means, owned by the caller; fails when it means nothing. */
+extern char *exports_default (struct vmdk_error *err)
+    __attribute__ ((warn_unused_result, nonnull (1)));
+
+#endif /* VMDKIT_EXPORTS_H */

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The plugin's parameters: one table, one function a kind of value.  See
+ * parameters.h.
+ */
+
+#include <config.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "error.h"
+#include "parameters.h"
+#include "resources.h"
+
+struct parameters parameters = {
+    .lock = true,
+    .table_budget = DEFAULT_TABLE_BUDGET,
+    .grain_budget = DEFAULT_GRAIN_BUDGET,
+};
+
+struct parameter {
+  const char *key;
+  int (*set) (const struct parameter *p, const char *value);
+  void *target;
+  size_t *count; /* of a list */
+};
+
+/* Nobody needs more, and a script that loops should hear of it. */
+#define LIST_MAX 1000
+
+static int
+set_text (const struct parameter *p, const char *value)
+{
+  char **target = p->target;
+
+  if (*target) {
+    nbdkit_error ("%s was given more than once", p->key);
+    return -1;
+  }
+  if (*value == '\0') {
+    nbdkit_error ("%s is empty", p->key);
+    return -1;
+  }
+  *target = strdup (value);
+  if (!*target)
+    nbdkit_error ("out of memory");
+  return *target ? 0 : -1;
+}
+
+/* Absolute, because the server may leave its folder when it goes to the
+ * background.  No link is resolved: a disk's extents lie beside the name by
+ * which it was called.
+ */
+static int
+set_path (const struct parameter *p, const char *value)
+{
+  char **target = p->target;
+  char *path;
+
+  if (strcmp (value, "-") == 0) {
+    nbdkit_error ("%s=-: a disk cannot be read from a pipe", p->key);
+    return -1;
+  }
+  if (set_text (p, value) == -1)
+    return -1;
+  path = nbdkit_absolute_path (*target);
+  free (*target);
+  *target = path;
+  return path ? 0 : -1;
+}
+
+static int
+append (const struct parameter *p, char *value)
+{
+  char ***list = p->target;
+  char **longer = NULL;
+
+  if (!value)
+    return -1;
+  if (*p->count < LIST_MAX)
+    longer = reallocarray (*list, *p->count + 1, sizeof *longer);
+  if (!longer) {
+    nbdkit_error ("%s was given too often", p->key);
+    free (value);
+    return -1;
+  }
+  longer[(*p->count)++] = value;
+  *list = longer;
+  return 0;
+}
+
+static int
+add_text (const struct parameter *p, const char *value)
+{
+  char *text = NULL;
+  const struct parameter one = {p->key, set_text, &text, NULL};
+
+  return set_text (&one, value) == -1 ? -1 : append (p, text);
+}
+
+static int
+add_path (const struct parameter *p, const char *value)
+{
+  char *path = NULL;
+  const struct parameter one = {p->key, set_path, &path, NULL};
+
+  return set_path (&one, value) == -1 ? -1 : append (p, path);
+}
+
+static int
+set_bool (const struct parameter *p, const char *value)
+{
+  const int yes = nbdkit_parse_bool (value);
+
+  if (yes == -1)
+    return -1;
+  *(int *)p->target = yes;
+  return 0;
+}
+
+static int
+set_size (const struct parameter *p, const char *value)
+{
+  const int64_t size = nbdkit_parse_size (value);
+
+  if (size < 0)
+    return -1;
+  if ((uint64_t)size > SIZE_MAX / 2) {
+    nbdkit_error ("%s=%s is more memory than there can be", p->key, value);
+    return -1;
+  }
+  *(size_t *)p->target = size;
+  return 0;
+}
+
+/* In the order of the manual. */
+static const struct parameter table[] = {
+    {"file", set_path, &parameters.file, NULL},
+    {"dir", set_path, &parameters.dir, NULL},
+    {"disk", set_text, &parameters.disk, NULL},
+    {"single-link", set_bool, &parameters.single_link, NULL},
+    {"parent", set_path, &parameters.parent, NULL},
+    {"search", add_path, &parameters.search, &parameters.nr_search},
+    {"ignore-cid", set_bool, &parameters.ignore_cid, NULL},
+    {"allow-outside", set_bool, &parameters.allow_outside, NULL},
+    {"allow-device", add_text, &parameters.devices, &parameters.nr_devices},
+    {"lone-extent", set_bool, &parameters.lone_extent, NULL},
+    {"recover", set_bool, &parameters.recover, NULL},
+    {"accept-journal", set_bool, &parameters.accept_journal, NULL},
+    {"cache", set_size, &parameters.table_budget, NULL},
+    {"grain-cache", set_size, &parameters.grain_budget, NULL},
+    {"lock", set_bool, &parameters.lock, NULL},
+};
+
+#define NR_PARAMETERS (sizeof table / sizeof table[0])
+
+/* Parameters that nbdkit's vddk plugin has.  Whoever comes from there should
+ * learn why they are not here rather than that they are "unknown".
+ */
+static const char *
+vddk_reason (const char *key)
+{
+  static const char *const remote[] = {
+      "compression", "cookie",    "libdir",   "nfchostport", "password",
+      "port",        "server",    "snapshot", "thumbprint",  "transports",
+      "user",        "vimapiver", "vm",
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof remote / sizeof remote[0]; i++)
+    if (strcmp (key, remote[i]) == 0)
+      return "remote disks are not served by this version";
+  if (strcmp (key, "create") == 0 || strncmp (key, "create-", 7) == 0)
+    return "disks are not created by this version";
+  if (strcmp (key, "config") == 0 || strcmp (key, "unbuffered") == 0)
+    return "there is no VMware library here that it could be for";
+  return NULL;
+}
+
+int
+parameter_set (const char *key, const char *value)
+{
+  const char *reason = vddk_reason (key);
+  size_t i;
+
+  /* The value is not printed: it may be a password. */
+  if (reason) {
+    nbdkit_error ("%s=: %s", key, reason);
+    return -1;
+  }
+  for (i = 0; i < NR_PARAMETERS; i++)
+    if (strcmp (key, table[i].key) == 0)
+      return table[i].set (&table[i], value);
+  nbdkit_error ("unknown parameter '%s' (nbdkit vmdk --help lists them)",
+                NAME (key));
+  return -1;
+}
+
+/* Parameters that mean one disk, given for a folder of them. */
+static int
+check_dir (void)
+{
+  const char *one = parameters.disk          ? "disk"
+                    : parameters.parent      ? "parent"
+                    : parameters.lone_extent ? "lone-extent"
+                                             : NULL;
+
+  if (!one)
+    return 0;
+  nbdkit_error ("%s= is about one disk and cannot go with dir=", one);
+  return -1;
+}
+
+int
+parameters_complete (void)
+{
+  if (!parameters.file && !parameters.dir) {
+    nbdkit_error ("which disk?  Say file=DISK.vmdk or dir=FOLDER");
+    return -1;
+  }
+  if (parameters.file && parameters.dir) {
+    nbdkit_error ("file= and dir= exclude each other");
+    return -1;
+  }
+  if (parameters.parent && parameters.single_link) {
+    nbdkit_error ("parent= and single-link=true exclude each other");
+    return -1;
+  }
+  return parameters.dir ? check_dir () : 0;
+}
+
+void
+parameters_to_rules (struct chain_rules *rules)
+{
+  rules->open.accept_journal = parameters.accept_journal;
+  rules->open.recover_stream = parameters.recover;
+  rules->open.lock = parameters.lock;
+  rules->names.allow_outside = parameters.allow_outside;
+  rules->names.devices = (const char *const *)parameters.devices;
+  rules->names.nr_devices = parameters.nr_devices;
+  rules->single_link = parameters.single_link;
+  rules->ignore_cid = parameters.ignore_cid;
+  rules->lone_extent = parameters.lone_extent;
+  rules->parent = parameters.parent;
+  rules->search = (const char *const *)parameters.search;
+  rules->nr_search = parameters.nr_search;
+}
+
+void
+parameters_print_names (void)
+{
+  size_t i;
+
+  for (i = 0; i < NR_PARAMETERS; i++)
+    printf ("%s%s", i ? "," : "", table[i].key);
+}
+
+static void
+free_list (char **list, size_t count)
+{
+  size_t i;
+
+  for (i = 0; i < count; i++)
+    free (list[i]);
+  free (list);
+}
+
+void
+parameters_free (void)
+{
+  free (parameters.file);
+  free (parameters.dir);
+  free (parameters.disk);
+  free (parameters.parent);
+  free_list (parameters.search, parameters.nr_search);
+  free_list (parameters.devices, parameters.nr_devices);
+  memset (&parameters, 0, sizeof parameters);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* What the operator wrote behind `nbdkit vmdk`.
+ *
+ * parameter_set takes one KEY=VALUE at a time, in any order;
+ * parameters_complete checks what can only be judged together.  Both tell
+ * nbdkit about a mistake themselves and return -1.  The help text and the
+ * list of names come from the same table, so that they cannot drift apart.
+ */
+
+#ifndef VMDKIT_PARAMETERS_H
+#define VMDKIT_PARAMETERS_H
+
+#include <stddef.h>
+
+#include "chain.h"
+
+struct parameters {
+  char *file; /* absolute; no symbolic link resolved; or NULL */
+  char *dir;  /* absolute; or NULL */
+  char *disk; /* which disk of an archive; or NULL */
+  char *parent;
+
+  char **search;
+  size_t nr_search;
+  char **devices;
+  size_t nr_devices;
+
+  int single_link, ignore_cid, allow_outside, lone_extent;
+  int recover, accept_journal, lock;
+  size_t table_budget, grain_budget;
+};
+
+extern struct parameters parameters;
+
+extern int parameter_set (const char *key, const char *value)
+    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+extern int parameters_complete (void) __attribute__ ((warn_unused_result));
+
+/* Fill in the rules that the parameters stand for.  Logging and resources
+ * are the caller's.  RULES borrows from PARAMETERS.
+ */
+extern void parameters_to_rules (struct chain_rules *rules)
+    __attribute__ ((nonnull (1)));
+
+/* "file,dir,disk,...": every parameter, as --dump-plugin shows them. */
+extern void parameters_print_names (void);
+
+extern void parameters_free (void);
+
+#define PARAMETERS_HELP                                                        \
+  "file=DISK.vmdk                The disk, or an OVA or tar archive of "       \
+  "disks.\n"                                                                   \
+  "dir=FOLDER                    Every disk in this folder is an export.\n"    \
+  "disk=NAME|NUMBER              Which disk of an archive.\n"                  \
+  "single-link=BOOL              The disk's own link, without its parents.\n"  \
+  "parent=PATH                   The parent, if it is not where the disk "     \
+  "says.\n"                                                                    \
+  "search=FOLDER                 Look here for parents (may be repeated).\n"   \
+  "ignore-cid=BOOL               Accept a parent that was changed since.\n"    \
+  "allow-outside=BOOL            Follow names that lead out of the folder.\n"  \
+  "allow-device=NAME             Open this raw device (may be repeated).\n"    \
+  "lone-extent=BOOL              Serve one extent file without a "             \
+  "descriptor.\n"                                                              \
+  "recover=BOOL                  Scan streams that lost their footer.\n"       \
+  "accept-journal=BOOL           Read seSparse disks with a pending "          \
+  "journal.\n"                                                                 \
+  "cache=SIZE                    Memory for tables (default 64M).\n"           \
+  "grain-cache=SIZE              Memory for inflated grains (default 64M).\n"  \
+  "lock=on|off                   Take and honour locks (default on)."
+
+#endif /* VMDKIT_PARAMETERS_H */

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+
+# Parameters that are wrong, contradict each other or belong to other plugins
+# end the server at its start, each with one line.
+
+. "${srcdir:-$(dirname "$0")}/functions.sh"
+
+requires_plugin
+
+cat > "$tmp/disk.vmdk" << 'TEXT'
+# Disk DescriptorFile
+version=1
+CID=12345678
+parentCID=ffffffff
+createType="custom"
+# Extent description
+RW 2048 ZERO
+TEXT
+truncate -s 4096 "$tmp/zeros"
+mkfifo "$tmp/fifo"
+disk=$tmp/disk.vmdk
+
+# the disk itself is served
+nbdkit -U - "$VMDKIT_PLUGIN" "$disk" --run : || fail "$disk is refused"
+
+refused 'which disk'
+refused 'from a pipe' -
+refused 'file is empty' file=
+refused 'file was given more than once' "$disk" file="$disk"
+refused 'exclude each other' "$disk" dir="$tmp"
+refused 'exclude each other' "$disk" parent="$disk" single-link=true
+refused 'this is a folder: serve it with dir=' "$tmp"
+refused 'missing.vmdk.*: No such file' "$tmp/missing.vmdk"
+refused 'disk.vmdk/: ' "$disk/"
+refused 'zeros: ' "$tmp/zeros"
+refused 'fifo: ' "$tmp/fifo"
+refused 'missing: no such folder' dir="$tmp/missing"
+refused 'disk= has nothing to choose from' "$disk" disk=1
+refused 'disk= is about one disk' dir="$tmp" disk=1
+refused 'parent= is about one disk' dir="$tmp" parent="$disk"
+refused 'lone-extent= is about one disk' dir="$tmp" lone-extent=true
+refused 'maybe' "$disk" single-link=maybe
+refused 'much' "$disk" cache=much
+refused "unknown parameter 'colour'" "$disk" colour=red
+refused 'search is empty' "$disk" search=
+
+for key in server user vm libdir thumbprint transports; do
+  refused "^nbdkit: error: $key=: remote disks are not served" "$disk" $key=x
+done
+refused '^nbdkit: error: create-size=: disks are not created' \
+  "$disk" create-size=1M
+
+# A password is not repeated, even where it is refused.
+refused '^nbdkit: error: password=: remote disks' "$disk" password=xyzzy
+if grep xyzzy "$tmp/refused"; then
+  fail "the password was printed"
+fi
