@@ -20,6 +20,12 @@
 #define DEFAULT_TABLE_BUDGET ((size_t) 64 << 20)
 #define DEFAULT_GRAIN_BUDGET ((size_t) 64 << 20)
 
+/* What the grains that are being inflated at one moment may take.  Some
+ * hundred usual grains of 64 KiB: nobody waits for it.  Of the giant ones
+ * that a hostile file may declare, one or two.
+ */
+#define INFLATING_MEMORY ((size_t) 64 << 20)
+
 struct resources {
   struct cache *tables; /* grain tables, directory pages, chain regions */
   struct cache *grains; /* inflated grains */
