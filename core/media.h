@@ -9,7 +9,9 @@
  *
  * Reads are whole or fail: a file that ends early (it shrank while open) is
  * an error, never bytes that nobody wrote.  All functions may be called from
- * several threads at once.
+ * several threads at once, media_close excepted.
+ *
+ * Error texts here do not name the file; the caller puts its name in front.
  */
 
 #ifndef VMDKIT_MEDIA_H
@@ -25,7 +27,7 @@
 struct media;
 
 /* Which file this is, for telling two names of one file apart.  Zeros when
- * the medium has no identity (memory).
+ * the medium cannot know.  Memory has the device number UINT64_MAX.
  */
 struct media_identity {
   uint64_t device, inode;
@@ -99,7 +101,7 @@ extern int media_pread (struct media *media, void *buf, size_t count,
                         uint64_t offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5)));
 
-/* As ops->map, but a medium without one is all data. */
+/* As ops->map, but a medium without one is all data.  COUNT is not 0. */
 extern int media_map (struct media *media, uint64_t offset, uint64_t count,
                       bool *hole, uint64_t *length, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4, 5, 6)));
@@ -113,6 +115,7 @@ extern int media_lock (struct media *media, enum media_lock lock,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
+/* Whether both are known to be the same file (or member). */
 extern bool media_same (const struct media *a, const struct media *b)
   __attribute__ ((nonnull (1, 2)));
 
@@ -126,7 +129,8 @@ DEFINE_CLEANUP (media, struct media *, media_close)
  * Takes over FD, NAME and source.path in every case.  SOURCE
  * tells how to get the file back after its descriptor was given up, because
  * split disks can have thousands of extents (see the pool in media-file.c);
- * the file must then still be the same one.
+ * the file must then still be the same one, reached without following a
+ * symbolic link at the end of the path.
  */
 struct media_file_source {
   int dirfd;  /* borrowed; outlives the medium; -1: keep FD open for good */
@@ -137,13 +141,27 @@ extern struct media *media_file_new (int fd, char *name,
                                      struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2, 4)));
 
+/* openat for reading, as careful as a stranger's file needs: does not block,
+ * takes no terminal, and leaves the access time alone where the kernel lets
+ * us.  FLAGS are added (O_NOFOLLOW, O_DIRECTORY).  Sets errno.
+ */
+extern int media_file_openat (int dirfd, const char *path, int flags)
+  __attribute__ ((warn_unused_result, nonnull (2)));
+
+/* For tests: how many files with a source may be open at once; 0 is the
+ * default, which follows the process's limit of descriptors.  A smaller
+ * number takes effect with the next open.
+ */
+extern void media_file_pool_limit (size_t limit);
+
 /* media-memory.c: COUNT bytes, copied from BYTES.  Tests and fuzzing. */
 extern struct media *media_memory_new (const char *name, const void *bytes,
                                        size_t count, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));
 
 /* media-slice.c: a window [offset, offset+size) of another medium, which is
- * borrowed and must outlive it (a member of an archive).
+ * borrowed and must outlive it (a member of an archive).  Locking it locks
+ * the whole, until that is closed.
  */
 extern struct media *media_slice_new (struct media *whole, const char *name,
                                       uint64_t offset, uint64_t size,
