@@ -8,6 +8,9 @@
  * makes sure that the name it was given stays inside the folder and opens
  * nothing that could block or act: no symbolic link, FIFO, socket, terminal
  * or /proc file.
+ *
+ * Error texts here do not repeat the name that the caller gave; he puts it
+ * in front.  A store outlives the media opened from it.
  */
 
 #ifndef VMDKIT_STORE_H
@@ -46,7 +49,9 @@ struct store_ops {
   struct store *(*folder) (struct store *store, const char *path,
                            struct vmdk_error *err);
 
-  /* Call VISIT with each file name in the folder (bare names, no order).
+  /* Call VISIT with each name in the folder, in no order.  In a directory
+   * these are bare names of entries of any type; in an archive they are its
+   * members, in their order, some perhaps with a path.
    * Stops and returns -1 when VISIT does.
    */
   int (*list) (struct store *store,
@@ -54,8 +59,9 @@ struct store_ops {
                              struct vmdk_error *err),
                void *opaque, struct vmdk_error *err);
 
-  /* Is another program using NAME in a way that only names show (VMware's
-   * NAME.lck)?  Sets HOLDER to one line about it, or to "".  NULL: no.
+  /* Is another program using NAME exclusively, in a way that only names show
+   * (VMware's NAME.lck)?  Sets HOLDER to one printable line about it, or to
+   * "".  NULL: no.
    */
   int (*lock_holder) (struct store *store, const char *name, char *holder,
                       size_t holder_size, struct vmdk_error *err);
@@ -69,11 +75,13 @@ struct store {
   char *name; /* the folder or archive as the user would write it; owned */
 };
 
+/* ERR_DENIED when FLAGS is STORE_FROM_FILE and NAME is not inside. */
 extern struct media *store_open (struct store *store, const char *name,
                                  enum store_open_flags flags,
                                  struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
+/* ERR_UNSUPPORTED when there are no other folders. */
 extern struct store *store_folder (struct store *store, const char *path,
                                    struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
@@ -84,10 +92,21 @@ extern int store_list (struct store *store,
                        void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
+/* HOLDER_SIZE is not 0; some 500 bytes hold any text whole. */
 extern int store_lock_holder (struct store *store, const char *name,
                               char *holder, size_t holder_size,
                               struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5)));
+
+/* NAME without a leading "./": in the field that means the bare name. */
+static inline const char *
+store_plain_name (const char *name)
+{
+  while (name[0] == '.' && name[1] == '/')
+    for (name += 2; *name == '/'; name++)
+      ;
+  return name;
+}
 
 /* Whether NAME is a bare name or only goes down: not empty, no control
  * bytes, no backslash or drive letter, no "." or ".." component (a leading
@@ -106,13 +125,16 @@ extern struct store *store_dir_new (const char *path, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* store-tar.c: the members of an uncompressed tar archive (OVA).  Takes over
- * ARCHIVE, also on failure.
+ * ARCHIVE, also on failure.  Reads every header; a malformed one is
+ * ERR_CORRUPT.
  */
 extern struct store *store_tar_new (struct media *archive,
                                     struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
-/* Whether the first bytes of MEDIA are those of a tar archive. */
+/* Whether the first bytes of MEDIA are those of an uncompressed tar archive
+ * that has members.
+ */
 extern bool store_tar_probe (struct media *media)
   __attribute__ ((nonnull (1)));
 
@@ -122,6 +144,7 @@ extern bool store_tar_probe (struct media *media)
 extern struct store *store_memory_new (const char *name,
                                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
+/* An older entry of that name is replaced; media over it must be closed. */
 extern int store_memory_add (struct store *store, const char *name,
                              const void *bytes, size_t count,
                              struct vmdk_error *err)

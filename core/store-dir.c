@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The names in a local directory.  See store.h.
+ *
+ * A name from a file is reached one component at a time from the directory's
+ * descriptor, never through a symbolic link.  Since such a name has no ".."
+ * in it (store_open has checked), this stays inside, and it does so on every
+ * kernel; openat2 would add nothing.  What the name leads to is looked at
+ * before it is opened, because opening alone can act (a tape rewinds) or
+ * wait (a FIFO), and again afterwards, because it can have been exchanged in
+ * between.
+ *
+ * VMware's hosted products lock FILE by a folder FILE.lck, in which each
+ * user of FILE has a member.  We look and change nothing there.
+ */
+
+#include <config.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
+
+#include "store.h"
+
+/* Searching needs no permission to read the directory. */
+#ifndef O_PATH
+#define O_PATH O_RDONLY
+#endif
+#define FOLDER_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC)
+
+struct store_dir {
+  struct store store;
+  int fd;
+};
+
+static void
+cleanup_fd (int *fd)
+{
+  const int saved = errno;
+
+  if (*fd != -1)
+    close (*fd);
+  errno = saved;
+}
+#define CLEANUP_FD CLEANUP (fd)
+
+static void
+cleanup_dir (DIR **dir)
+{
+  const int saved = errno;
+
+  if (*dir)
+    closedir (*dir);
+  errno = saved;
+}
+#define CLEANUP_DIR CLEANUP (dir)
+
+static inline int
+steal_fd (int *fd)
+{
+  const int stolen = *fd;
+
+  *fd = -1;
+  return stolen;
+}
+
+static int
+fail_open (struct vmdk_error *err, int errnum)
+{
+  if (errnum == ENOENT || errnum == ENOTDIR)
+    return fail (err, ERR_MISSING, "no such file");
+  return fail_errno (err, errnum, "cannot be opened");
+}
+
+static int
+check_type (const struct stat *st, enum store_open_flags flags,
+            struct vmdk_error *err)
+{
+  const char *what = "is of an unknown kind";
+
+  switch (st->st_mode & S_IFMT) {
+  case S_IFREG:
+    return 0;
+  case S_IFBLK:
+    if (flags & STORE_FROM_USER)
+      return 0;
+    what = "is a block device";
+    break;
+  case S_IFLNK:
+    what = "is a symbolic link";
+    break;
+  case S_IFIFO:
+    what = "is a FIFO";
+    break;
+  case S_IFSOCK:
+    what = "is a socket";
+    break;
+  case S_IFCHR:
+    what = "is a character device";
+    break;
+  case S_IFDIR:
+    what = "is a directory";
+    break;
+  }
+  return fail (err, ERR_DENIED, "%s, not a regular file", what);
+}
+
+/* Files in /proc and /sys are called regular, but what they hold is made
+ * when they are read, and reading some of them acts.
+ */
+static int
+check_file_system (int fd, struct vmdk_error *err)
+{
+#ifdef __linux__
+  struct statfs fs;
+
+  if (fstatfs (fd, &fs) == 0 &&
+      (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC))
+    return fail (err, ERR_DENIED, "is a file of the kernel's (/proc or /sys)");
+#else
+  (void)fd;
+  (void)err;
+#endif
+  return 0;
+}
+
+/* Open BASE in the directory PARENT; returns the descriptor or -1. */
+static int
+open_base (int parent, const char *base, enum store_open_flags flags,
+           struct vmdk_error *err)
+{
+  const bool follow = flags & STORE_FROM_USER;
+  CLEANUP_FD int fd = -1;
+  struct stat before, after;
+
+  if (fstatat (parent, base, &before, follow ? 0 : AT_SYMLINK_NOFOLLOW) == -1)
+    return fail_open (err, errno);
+  if (check_type (&before, flags, err) == -1)
+    return -1;
+  fd = media_file_openat (parent, base, follow ? 0 : O_NOFOLLOW);
+  if (fd == -1)
+    return fail_open (err, errno);
+  if (fstat (fd, &after) == -1)
+    return fail_errno (err, errno, "fstat");
+  if (before.st_dev != after.st_dev || before.st_ino != after.st_ino ||
+      before.st_mode != after.st_mode)
+    return fail (err, ERR_DENIED, "was replaced while it was being opened");
+  if (check_file_system (fd, err) == -1)
+    return -1;
+  return steal_fd (&fd);
+}
+
+/* Replace *PARENT by its folder NAME. */
+static int
+step_down (int *parent, const char *name, struct vmdk_error *err)
+{
+  const int fd = openat (*parent, name, FOLDER_FLAGS | O_NOFOLLOW);
+  const int errnum = errno;
+  struct stat st;
+
+  if (fd != -1) {
+    close (*parent);
+    *parent = fd;
+    return 0;
+  }
+  if (fstatat (*parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISLNK (st.st_mode))
+    return fail (err, ERR_DENIED, "its folder %s is a symbolic link",
+                 NAME (name));
+  return fail_open (err, errnum);
+}
+
+/* Walk down to the last component of NAME, which is inside.  *BASE is that
+ * component.  Returns a descriptor of its own.
+ */
+static int
+walk_down (const struct store_dir *dir, char *name, const char **base,
+           struct vmdk_error *err)
+{
+  CLEANUP_FD int parent = openat (dir->fd, ".", FOLDER_FLAGS);
+  char *slash;
+
+  if (parent == -1)
+    return fail_open (err, errno);
+  while ((slash = strchr (name, '/'))) {
+    *slash = '\0';
+    if (step_down (&parent, name, err) == -1)
+      return -1;
+    name = slash + 1;
+  }
+  *base = name;
+  return steal_fd (&parent);
+}
+
+static int
+open_inside (const struct store_dir *dir, const char *name,
+             struct vmdk_error *err)
+{
+  CLEANUP_FREE char *path = NULL;
+  CLEANUP_FD int parent = -1;
+  const char *base = NULL;
+
+  if (!strchr (name, '/'))
+    return open_base (dir->fd, name, STORE_FROM_FILE, err);
+  path = strdup (name);
+  if (!path)
+    return fail_memory (err);
+  parent = walk_down (dir, path, &base, err);
+  if (parent == -1)
+    return -1;
+  return open_base (parent, base, STORE_FROM_FILE, err);
+}
+
+/* A file that was reached through the operator's links cannot be had back
+ * without them, and there are few of those, so it stays open.
+ */
+static struct media *
+dir_open (struct store *store, const char *name, enum store_open_flags flags,
+          struct vmdk_error *err)
+{
+  const struct store_dir *dir = (struct store_dir *)store;
+  const bool from_user = flags & STORE_FROM_USER;
+  struct media_file_source source = {.dirfd = from_user ? -1 : dir->fd};
+  CLEANUP_FREE char *copy = strdup (name);
+  int fd;
+
+  if (!from_user)
+    source.path = strdup (name);
+  if (!copy || (!from_user && !source.path)) {
+    free (source.path);
+    fail_memory (err);
+    return NULL;
+  }
+  fd = from_user ? open_base (dir->fd, name, flags, err)
+                 : open_inside (dir, name, err);
+  if (fd == -1) {
+    free (source.path);
+    return NULL;
+  }
+  return media_file_new (fd, steal_ptr (&copy), source, err);
+}
+
+/* Returns NULL on errors. */
+static DIR *
+open_list (int parent, const char *name, struct vmdk_error *err)
+{
+  const int fd = media_file_openat (parent, name, O_DIRECTORY | O_NOFOLLOW);
+  DIR *list = fd == -1 ? NULL : fdopendir (fd);
+  const int errnum = errno;
+
+  if (list)
+    return list;
+  if (fd != -1)
+    close (fd);
+  fail_errno (err, errnum, "cannot be listed");
+  return NULL;
+}
+
+/* The next entry that is not the folder or its parent; NULL at the end, with
+ * errno 0.
+ */
+static const char *
+next_entry (DIR *list)
+{
+  const struct dirent *entry;
+
+  do {
+    errno = 0;
+    entry = readdir (list);
+  } while (entry && (strcmp (entry->d_name, ".") == 0 ||
+                     strcmp (entry->d_name, "..") == 0));
+  return entry ? entry->d_name : NULL;
+}
+
+static int
+dir_list (struct store *store,
+          int (*visit) (void *opaque, const char *name, struct vmdk_error *err),
+          void *opaque, struct vmdk_error *err)
+{
+  const struct store_dir *dir = (struct store_dir *)store;
+  CLEANUP_DIR DIR *list = open_list (dir->fd, ".", err);
+  const char *name;
+
+  if (!list)
+    return -1;
+  while ((name = next_entry (list)))
+    if (visit (opaque, name, err) == -1)
+      return -1;
+  return errno ? fail_errno (err, errno, "listing the folder") : 0;
+}
+
+/* How many entries of a FILE.lck we look at; in real life there are a few. */
+#define LCK_MAX_ENTRIES 1024
+
+/* A member is exactly that long: text, padded with zeros. */
+#define LCK_MEMBER_SIZE 512
+
+static void __attribute__ ((format (printf, 3, 4)))
+set_holder (char *holder, size_t holder_size, const char *fmt, ...)
+{
+  char raw[ERROR_TEXT_SIZE];
+  va_list args;
+
+  va_start (args, fmt);
+  vsnprintf (raw, sizeof raw, fmt, args);
+  va_end (args);
+  text_escape (holder, holder_size, raw);
+}
+
+static bool
+is_lck_member (const char *name)
+{
+  const size_t len = strlen (name);
+
+  return len > 5 && name[0] == 'M' && strcmp (name + len - 4, ".lck") == 0;
+}
+
+/* Read a member into TEXT, terminated.  Sets errno. */
+static int
+read_member (int folder, const char *member, char text[LCK_MEMBER_SIZE + 1])
+{
+  struct stat st;
+  CLEANUP_FD int fd = -1;
+  ssize_t r;
+
+  if (fstatat (folder, member, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return -1;
+  if (!S_ISREG (st.st_mode)) {
+    errno = EINVAL;
+    return -1;
+  }
+  fd = media_file_openat (folder, member, O_NOFOLLOW);
+  if (fd == -1)
+    return -1;
+  do
+    r = pread (fd, text, LCK_MEMBER_SIZE, 0);
+  while (r == -1 && errno == EINTR);
+  if (r == -1)
+    return -1;
+  text[r] = '\0';
+  return 0;
+}
+
+/* Set HOLDER if MEMBER is an exclusive lock, or one that we do not
+ * understand.  Its text is "machine process-created clock kind ...", kind
+ * S for shared and X for exclusive.
+ */
+static void
+examine_member (int folder, const char *member, char *holder,
+                size_t holder_size)
+{
+  char text[LCK_MEMBER_SIZE + 1];
+  char machine[sizeof text], process[sizeof text], kind[sizeof text];
+
+  if (read_member (folder, member, text) == -1) {
+    if (errno != ENOENT) /* else it was released just now */
+      set_holder (holder, holder_size, "locked by VMware (%s cannot be read)",
+                  NAME (member));
+    return;
+  }
+  if (sscanf (text, "%512s %512s %*s %512s", machine, process, kind) != 3) {
+    set_holder (holder, holder_size, "locked by VMware (%s is not understood)",
+                NAME (member));
+    return;
+  }
+  process[strcspn (process, "-")] = '\0';
+  if (strcmp (kind, "S") != 0)
+    set_holder (holder, holder_size,
+                "locked by VMware (machine %s, process %s)", NAME (machine),
+                NAME (process));
+}
+
+static int
+examine_lck (int parent, const char *lck, char *holder, size_t holder_size,
+             struct vmdk_error *err)
+{
+  CLEANUP_DIR DIR *list = open_list (parent, lck, err);
+  const char *member;
+  unsigned nr;
+
+  if (!list)
+    return fail_prefix (err, "%s", NAME (lck));
+  for (nr = 0; (member = next_entry (list)) && !*holder; nr++) {
+    if (nr == LCK_MAX_ENTRIES)
+      set_holder (holder, holder_size,
+                  "locked by VMware, perhaps (%s has more than %d entries)",
+                  NAME (lck), LCK_MAX_ENTRIES);
+    else if (is_lck_member (member))
+      examine_member (dirfd (list), member, holder, holder_size);
+  }
+  return 0;
+}
+
+static int
+dir_lock_holder (struct store *store, const char *name, char *holder,
+                 size_t holder_size, struct vmdk_error *err)
+{
+  const struct store_dir *dir = (struct store_dir *)store;
+  CLEANUP_FREE char *lck = NULL;
+  struct stat st;
+
+  if (asprintf (&lck, "%s.lck", name) == -1) {
+    lck = NULL;
+    return fail_memory (err);
+  }
+  if (fstatat (dir->fd, lck, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+      return 0;
+    return fail_errno (err, errno, "%s", NAME (lck));
+  }
+  if (S_ISDIR (st.st_mode))
+    return examine_lck (dir->fd, lck, holder, holder_size, err);
+  /* What old products made was a plain file. */
+  set_holder (holder, holder_size, "locked by VMware (%s exists)", NAME (lck));
+  return 0;
+}
+
+static void
+dir_close (struct store *store)
+{
+  struct store_dir *dir = (struct store_dir *)store;
+
+  if (dir->fd != -1)
+    close (dir->fd);
+  free (store->name);
+  free (dir);
+}
+
+static const struct store_ops dir_ops; /* below */
+
+/* Takes over NAME, NULL when there was no memory for it, and FD. */
+static struct store *
+dir_new (char *name, int fd, struct vmdk_error *err)
+{
+  struct store_dir *dir = name ? calloc (1, sizeof *dir) : NULL;
+
+  if (!dir) {
+    close (fd);
+    free (name);
+    fail_memory (err);
+    return NULL;
+  }
+  dir->store.ops = &dir_ops;
+  dir->store.name = name;
+  dir->fd = fd;
+  return &dir->store;
+}
+
+/* Returns the descriptor or -1. */
+static int
+open_folder (int parent, const char *path, struct vmdk_error *err)
+{
+  const int fd = openat (parent, path, FOLDER_FLAGS);
+
+  if (fd != -1)
+    return fd;
+  if (errno == ENOENT)
+    return fail (err, ERR_MISSING, "no such folder");
+  if (errno == ENOTDIR)
+    return fail (err, ERR_MISSING, "is not a folder");
+  return fail_errno (err, errno, "the folder cannot be opened");
+}
+
+static struct store *
+dir_folder (struct store *store, const char *path, struct vmdk_error *err)
+{
+  const struct store_dir *dir = (struct store_dir *)store;
+  const bool alone = path[0] == '/' || strcmp (store->name, ".") == 0;
+  const int fd = open_folder (dir->fd, path, err);
+  char *name;
+
+  if (fd == -1)
+    return NULL;
+  if (asprintf (&name, "%s%s%s", alone ? "" : store->name, alone ? "" : "/",
+                path) == -1)
+    name = NULL;
+  return dir_new (name, fd, err);
+}
+
+static const struct store_ops dir_ops = {
+    .open = dir_open,
+    .folder = dir_folder,
+    .list = dir_list,
+    .lock_holder = dir_lock_holder,
+    .close = dir_close,
+};
+
+struct store *
+store_dir_new (const char *path, struct vmdk_error *err)
+{
+  const int fd = open_folder (AT_FDCWD, path, err);
+
+  return fd == -1 ? NULL : dir_new (strdup (path), fd, err);
+}
