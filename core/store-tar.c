@@ -157,16 +157,6 @@ checksum_is_right (const uint8_t *header)
   return stored == (uint64_t)plain || (int64_t)stored == with_sign;
 }
 
-/* "./disk.vmdk" is "disk.vmdk". */
-static const char *
-strip_dots (const char *name)
-{
-  while (name[0] == '.' && name[1] == '/')
-    for (name++; *name == '/'; name++)
-      ;
-  return name;
-}
-
 /* The name within the header itself; a ustar header can have a prefix.
  * Returns NULL when there is no memory.
  */
@@ -331,7 +321,7 @@ add_member (struct indexer *in, const char *name, uint64_t data, uint64_t size,
   if (in->tar->members.len == MAX_MEMBERS)
     return fail (err, ERR_CORRUPT, "more than %d members in the archive",
                  MAX_MEMBERS);
-  member.name = strdup (strip_dots (name));
+  member.name = strdup (store_plain_name (name));
   if (!member.name)
     return fail_memory (err);
   if (member_list_append (&in->tar->members, member) == -1) {
@@ -358,7 +348,7 @@ index_thing (struct indexer *in, const uint8_t *header, uint64_t data,
   if (!name)
     return fail_memory (err);
   /* V7 had no type for a folder. */
-  if (*strip_dots (name) == '\0' || name[strlen (name) - 1] == '/')
+  if (*store_plain_name (name) == '\0' || name[strlen (name) - 1] == '/')
     return 0;
   return add_member (in, name, data, size, is_sparse, err);
 }
