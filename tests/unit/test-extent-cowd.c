@@ -454,6 +454,31 @@ test_directory_entries (void **state)
   fixture_free (&f);
 }
 
+/* A table must be there to its last byte. */
+static void
+test_table_cut_off (void **state)
+{
+  struct image image = {0};
+  struct model model;
+  struct fixture f;
+
+  (void)state;
+  fixture_init (&f);
+  model_init (&model, 1000, 8);
+  put_header (&image, 1000, 8);
+  add_table (&image, 0);
+  check_damage (&f, &image, &model, 1000, 0, NULL);
+  image.size--;
+  for (uint64_t g = 0; g < model_nr_grains (&model); g++)
+    model.states[g] = RUN_DAMAGED;
+  check_damage (&f, &image, &model, 1000, 0,
+                "x.vmdk: grain table 0 at sector 5 is cut off by the end of "
+                "the file, byte 18943");
+  model_free (&model);
+  image_free (&image);
+  fixture_free (&f);
+}
+
 /* Of the last grain the file needs to hold only what the extent has. */
 static void
 test_last_grain (void **state)
@@ -573,6 +598,7 @@ main (void)
       cmocka_unit_test (test_largest),
       cmocka_unit_test (test_grain_entries),
       cmocka_unit_test (test_directory_entries),
+      cmocka_unit_test (test_table_cut_off),
       cmocka_unit_test (test_last_grain),
       cmocka_unit_test (test_damage_is_told_once),
       cmocka_unit_test (test_random),

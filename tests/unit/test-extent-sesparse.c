@@ -269,6 +269,9 @@ test_header_refused (void **state)
       {GRAINS, 207, ERR_CORRUPT,
        "seSparse header: back map at sector 200 and grains at sector 207 "
        "overlap"},
+      {GRAINS + 8, (UINT64_C (1) << 54) - 208, ERR_CORRUPT,
+       "seSparse header: grains at sector 208 with 18014398509481776 sectors "
+       "ends beyond sector 18014398509481983"},
       {GRAINS + 8, UINT64_MAX, ERR_CORRUPT,
        "seSparse header: grains at sector 208 with 18446744073709551615 "
        "sectors ends beyond sector 18014398509481983"},
