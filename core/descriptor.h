@@ -8,7 +8,7 @@
  * byte, also those that we do not know; only edited lines are printed anew.
  *
  * Format facts: VMware's "Virtual Disk Format 5.0" and what real producers
- * write (the tolerance is listed in descriptor.c).
+ * write (the tolerance is listed in descriptor-parse.c).
  */
 
 #ifndef VMDKIT_DESCRIPTOR_H
@@ -29,6 +29,11 @@
 #define DESCRIPTOR_MAX_LINE ((size_t) 64 << 10)
 #define DESCRIPTOR_MAX_EXTENTS 32768
 #define DESCRIPTOR_MAX_NAME 4096
+
+/* Real descriptors have some thirty keys.  The limit bounds what a hostile
+ * text can make of 4 MiB of "a=" lines.
+ */
+#define DESCRIPTOR_MAX_KEYS 16384
 
 #define CID_NONE UINT32_C (0xffffffff) /* as parentCID: no parent */
 
@@ -65,7 +70,13 @@ extern bool descriptor_probe (const char *text, size_t len)
   __attribute__ ((nonnull (1)));
 
 /* Parse LEN bytes of text, which end at the first NUL.  What is odd but
- * served is told to LOG.
+ * served is told to LOG.  Errors and warnings name the line, not the file;
+ * the caller does.
+ *
+ * ERR_UNSUPPORTED for what is well formed but not to be had from files:
+ * encrypted disks, snapshots inside a storage array, object stores.  Raw
+ * devices (VMFSRAW, VMFSRDM) and names outside the folder parse; whether
+ * they may be followed is decided in link.c.
  */
 extern struct descriptor *descriptor_parse (const char *text, size_t len,
                                             const struct vmdk_log *log,
@@ -77,7 +88,9 @@ extern void descriptor_free (struct descriptor *descriptor);
 DEFINE_CLEANUP (descriptor, struct descriptor *, descriptor_free)
 #define CLEANUP_DESCRIPTOR CLEANUP (descriptor)
 
-/* The whole text, NUL-terminated, owned by the caller; *len without NUL. */
+/* The whole text, NUL-terminated, owned by the caller; *len without NUL.
+ * What followed a NUL in the text that was parsed is not part of it.
+ */
 extern char *descriptor_print (const struct descriptor *descriptor,
                                size_t *len, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
@@ -103,7 +116,9 @@ extern uint32_t
 descriptor_parent_cid (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
 
-/* Never NULL for a link with a parent: the hint was checked. */
+/* NULL when there is none or it is empty.  Never NULL for a parsed link with
+ * a parent: then the hint was checked.  A base link may have a stale one.
+ */
 extern const char *
 descriptor_parent_hint (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
@@ -114,27 +129,38 @@ descriptor_create_type (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
 
 /* The value of KEY (compared without case; "ddb." keys with their prefix),
- * without quotes; NULL when there is no such line.
+ * without quotes; NULL when there is no such line.  Of several lines the
+ * last counts for "ddb." keys, the first for others.
  */
 extern const char *descriptor_get (const struct descriptor *descriptor,
                                    const char *key)
   __attribute__ ((nonnull (1, 2)));
 
 /* Replace the value of KEY, or add a line for it in its canonical place
- * (header keys before the extents, "ddb." keys at the end).  The model's
- * typed fields follow.  ERR_ARGUMENT for keys and values that a descriptor
- * cannot hold (a quote, control bytes, a key of more than 255 or a value of
- * more than 4095 bytes) or that do not parse as what they are.
+ * (header keys before the extents, "ddb." keys at the end).  Every other
+ * line stays as it is, byte for byte, but for further lines of the same key,
+ * which go, and for parentCID, which moves to the line after CID when one of
+ * the two is set.  A text without a newline at its end stays one.
+ *
+ * The model's typed fields follow; that parentCID and hint agree is up to
+ * the caller.  ERR_ARGUMENT for keys and values that a descriptor cannot
+ * hold (a quote, control bytes, a key of more than 255 or a value of more
+ * than 4095 bytes) or that do not parse as what they are.
  */
 extern int descriptor_set (struct descriptor *descriptor, const char *key,
                            const char *value, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
-/* Remove every line of KEY.  Returns whether there was one. */
+/* Remove every line of KEY.  Returns whether there was one.  Where that
+ * would leave a blank line directly before an extent line (which qemu then
+ * counts twice) a comment takes its place.
+ */
 extern bool descriptor_remove (struct descriptor *descriptor, const char *key)
   __attribute__ ((nonnull (1, 2)));
 
-/* Visit every key and value, in order; stops when VISIT returns false. */
+/* Visit every key and value, in order, repeated keys too; stops when VISIT
+ * returns false.  Their bytes are the file's: escape before printing.
+ */
 extern void descriptor_each (const struct descriptor *descriptor,
                              bool (*visit) (void *opaque, const char *key,
                                             const char *value),
