@@ -87,9 +87,35 @@ add_link (struct chain *chain, struct link *link, struct vmdk_error *err)
   return 0;
 }
 
-/* Open the link at PLACE, seen from CHILD's folder.  *folder becomes its
- * store, owned by the caller if it is not the child's.
+/* Open the file at PLACE, seen from CHILD's folder.  *folder becomes the
+ * parent's own folder, owned by the caller, if it is not the child's.
  */
+static struct media *
+open_place_media (const struct link *child, const struct parent_place *place,
+                  struct store **folder, struct vmdk_error *err)
+{
+  const char *slash = strrchr (place->path, '/');
+  CLEANUP_MEDIA struct media *media = NULL;
+
+  *folder = NULL;
+  if (place->outside)
+    return link_open_outside (child->store, place->path, place->flags, folder,
+                              err);
+  media = store_open (child->store, place->path, place->flags, err);
+  if (media && slash) {
+    CLEANUP_FREE char *dir = strndup (place->path, slash - place->path);
+
+    if (!dir) {
+      fail_memory (err);
+      return NULL;
+    }
+    *folder = store_folder (child->store, dir, err);
+    if (!*folder)
+      return NULL;
+  }
+  return steal_ptr (&media);
+}
+
 static struct link *
 open_place (struct chain *chain, const struct chain_rules *rules,
             const struct link *child, const struct parent_place *place,
@@ -99,24 +125,15 @@ open_place (struct chain *chain, const struct chain_rules *rules,
   struct link_source source = {
     .rules = &chain->rules,
     .names = &rules->names,
-    .store = child->store,
-    .name = place->path,
+    .media = open_place_media (child, place, folder, err),
+    .name = slash ? slash + 1 : place->path,
   };
+  struct link *link;
 
-  *folder = NULL;
-  /* A parent in a folder below has that folder for its own names. */
-  if (place->outside || slash) {
-    source.media = link_open_outside (child->store, place->path, place->flags,
-                                      folder, err);
-    source.store = *folder;
-    source.name = slash ? slash + 1 : place->path;
-  }
-  else
-    source.media = store_open (child->store, place->path, place->flags, err);
   if (!source.media)
     return NULL;
-
-  struct link *link = link_open (&source, err);
+  source.store = *folder ? *folder : child->store;
+  link = link_open (&source, err);
   if (!link) {
     store_close (*folder);
     *folder = NULL;
@@ -327,7 +344,7 @@ open_links (struct chain *chain, struct store *store, const char *name,
   struct link *top;
 
   if (!source.media)
-    return -1;
+    return fail_prefix (err, "%s", NAME (name));
   top = link_open (&source, err);
   if (!top)
     return -1;

@@ -97,6 +97,37 @@ add_joined (struct parent_places *places, const char *folder,
   return r;
 }
 
+static bool
+is_datastore_path (const char *hint)
+{
+  return hint[0] == '[' && strchr (hint, ']');
+}
+
+/* For a path of another host or folder: the path itself if that is allowed
+ * and could mean something here, then its last component in the child's
+ * folder, then the folder beside the child's that has the hint's name.
+ */
+static int
+add_stale_places (const char *hint, const char *last, bool allow_outside,
+                  struct parent_places *places, struct vmdk_error *err)
+{
+  const bool usable = store_name_is_inside (last);
+  CLEANUP_FREE char *neighbour
+    = allow_outside && usable ? neighbour_path (hint, last) : NULL;
+
+  if (allow_outside && !strchr (hint, '\\') && !is_datastore_path (hint)
+      && parent_add_place (places, hint, true, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if (usable
+      && parent_add_place (places, last, false, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if (neighbour
+      && parent_add_place (places, neighbour, true, STORE_FROM_FILE, err)
+           == -1)
+    return -1;
+  return 0;
+}
+
 int
 parent_find_places (const char *hint, bool allow_outside,
                     const char *const *search, size_t nr_search,
@@ -105,26 +136,12 @@ parent_find_places (const char *hint, bool allow_outside,
   const char *plain = store_plain_name (hint);
   const char *last = last_component (hint);
 
-  if (store_name_is_inside (plain)) {
-    if (parent_add_place (places, plain, false, STORE_FROM_FILE, err) == -1)
-      return -1;
-  }
-  else {
-    if (allow_outside && !strchr (hint, '\\') && hint[0] != '['
-        && parent_add_place (places, hint, true, STORE_FROM_FILE, err) == -1)
-      return -1;
-    if (store_name_is_inside (last)
-        && parent_add_place (places, last, false, STORE_FROM_FILE, err) == -1)
-      return -1;
-    if (allow_outside) {
-      CLEANUP_FREE char *neighbour = neighbour_path (hint, last);
-
-      if (neighbour
-          && parent_add_place (places, neighbour, true, STORE_FROM_FILE, err)
-               == -1)
-        return -1;
-    }
-  }
+  if (store_name_is_inside (plain)
+      && parent_add_place (places, plain, false, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if ((!store_name_is_inside (plain) || is_datastore_path (plain))
+      && add_stale_places (hint, last, allow_outside, places, err) == -1)
+    return -1;
   for (size_t i = 0; store_name_is_inside (last) && i < nr_search; i++)
     if (add_joined (places, search[i], last, err) == -1)
       return -1;
