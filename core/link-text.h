@@ -16,7 +16,7 @@
 #include "store.h"
 
 struct link_text {
-  struct descriptor *descriptor; /* owned by the caller */
+  struct descriptor *descriptor; /* owned by the caller, also on failure */
   bool embedded; /* extent 0 is the file that holds the text */
 };
 

@@ -348,22 +348,46 @@ open_extents (struct link *link, const struct link_source *source,
   return check_files_differ (link, err);
 }
 
+/* A log whose messages begin with a name: a descriptor does not know the
+ * name of its file.
+ */
+struct named_log {
+  const struct vmdk_log *log;
+  const char *name;
+};
+
+static void
+named_sink (void *opaque, enum log_topic topic, const char *text)
+{
+  const struct named_log *named = opaque;
+
+  log_message (named->log, topic, "%s: %s", NAME (named->name), text);
+}
+
+static bool
+named_wants (void *opaque, enum log_topic topic)
+{
+  return log_wants (((const struct named_log *) opaque)->log, topic);
+}
+
 static int
 open_link (struct link *link, const struct link_source *source,
            struct media **media, struct vmdk_error *err)
 {
   const struct vmdk_log *log = &source->rules->log;
+  struct named_log to = { log, link->name };
+  const struct vmdk_log named = { named_sink, named_wants, &to };
   struct link_text text;
 
   if (source->rules->lock
       && (media_lock (*media, MEDIA_LOCK_READ, err) == -1
           || tell_foreign_lock (link, link->name, log, err) == -1))
     return -1;
-  if (link_text_read (link->store, link->name, *media, source->lone_extent,
-                      log, &text, err)
-      == -1)
-    return -1;
+  const int r = link_text_read (link->store, link->name, *media,
+                                source->lone_extent, &named, &text, err);
   link->descriptor = text.descriptor;
+  if (r == -1)
+    return -1;
   if (!text.embedded)
     link->text = steal_ptr (media);
   if (lay_out (link, err) == -1 || open_extents (link, source, media, err) == -1)
