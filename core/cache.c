@@ -213,7 +213,7 @@ new_block (uint64_t owner, uint64_t index, size_t size)
   block->index = index;
   atomic_init (&block->refs, 1);
   block->ready = false;
-  block->used = true;
+  block->used = false; /* set by a second use: a scan drops its own blocks */
   return block;
 }
 

@@ -192,6 +192,22 @@ test_budget (void **state)
   cache_free (cache);
 }
 
+/* A block that is used again and again outlives a scan. */
+static void
+test_second_chance (void **state)
+{
+  struct cache *cache = new_cache (100 * SIZE);
+  const uint64_t owner = cache_new_owner (cache);
+
+  (void)state;
+  touch (cache, owner, UINT64_MAX, SIZE);
+  for (uint64_t i = 0; i < 1000; i++) {
+    touch (cache, owner, i, SIZE);
+    assert_true (touch (cache, owner, UINT64_MAX, SIZE));
+  }
+  cache_free (cache);
+}
+
 static void
 test_no_budget (void **state)
 {
@@ -465,6 +481,7 @@ main (void)
       cmocka_unit_test (test_abandon),
       cmocka_unit_test (test_claim),
       cmocka_unit_test (test_budget),
+      cmocka_unit_test (test_second_chance),
       cmocka_unit_test (test_no_budget),
       cmocka_unit_test (test_pins),
       cmocka_unit_test (test_forget),

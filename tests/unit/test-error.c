@@ -97,7 +97,10 @@ test_escape (void **state)
       {"\x7f", "\\x7f"},
       {"\x01\x1f\x20", "\\x01\\x1f "},
       {"\xc3\xa4\xe2\x82\xac", "\xc3\xa4\xe2\x82\xac"}, /* letters stay */
-      {"\xc2\xa0", "\xc2\xa0"},                         /* just above C1 */
+      {"\xc2\x9b"
+       "31m",
+       "\\xc2\\x9b31m"},        /* C1: a terminal's other ESC [ */
+      {"\xc2\xa0", "\xc2\xa0"}, /* just above C1 */
       {"\xc2", "\xc2"},
   };
 
