@@ -364,7 +364,12 @@ get_table_by_page (struct grain_index *index, const struct page *page,
   if (locate (index, page, table, &offset, err) == -1)
     return -1;
   if (offset == 0 || in_hole (index, offset)) {
-    out->nr_absent = count_absent (index, page, table);
+    const uint64_t n = count_absent (index, page, table);
+    LOCK_FOR_SCOPE (&index->seen.lock);
+
+    index->seen.absent_first = table;
+    index->seen.absent_end = table + n;
+    out->nr_absent = n;
     return 0;
   }
   block = cache_get (index->cache, index->owner, table, index->table_bytes,
@@ -377,6 +382,17 @@ get_table_by_page (struct grain_index *index, const struct page *page,
   out->block = block;
   out->entries = block->data;
   return 0;
+}
+
+/* How many tables from TABLE on are known to be absent without a look. */
+static uint64_t
+known_absent (struct grain_index *index, uint64_t table)
+{
+  LOCK_FOR_SCOPE (&index->seen.lock);
+
+  return table >= index->seen.absent_first && table < index->seen.absent_end
+           ? index->seen.absent_end - table
+           : 0;
 }
 
 static int
@@ -392,6 +408,9 @@ get_table (struct grain_index *index, uint64_t table, struct table *out,
     out->entries = out->block->data;
     return 0;
   }
+  out->nr_absent = known_absent (index, table);
+  if (out->nr_absent > 0)
+    return 0;
   if (open_page (index, table, &page, err) == -1)
     return -1;
   r = get_table_by_page (index, &page, table, out, err);

@@ -75,13 +75,14 @@ struct grain_index {
   struct cache *cache;
   uint64_t owner;
 
-  /* The last hole and the last data found in the file: a table in a hole is
-   * empty.
+  /* The last hole and the last data found in the file (a table in a hole is
+   * empty), and the last stretch of absent tables.
    */
   struct {
     pthread_mutex_t lock;
     uint64_t hole_start, hole_end;
     uint64_t data_start, data_end;
+    uint64_t absent_first, absent_end; /* tables */
   } seen;
 
   /* Where tables are, for grain_index_hits_table; made on first use. */
