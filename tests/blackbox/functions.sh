@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+
+# What the black-box tests share.  Each begins with
+#
+#   . "${srcdir:-$(dirname "$0")}/functions.sh"
+#
+# and finds a folder of its own in $tmp, which is removed at the end, the
+# built plugin in $VMDKIT_PLUGIN, and a Python with libnbd in $PYTHON.
+# Everything it starts ends with it.
+
+set -eu
+
+here=$(cd "${srcdir:-$(dirname "$0")}" && pwd)
+top=${top_srcdir:-$here/../..}
+make_images=$top/tests/images/make-images.py
+
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/vmdkit-XXXXXX")
+pids=
+
+cleanup ()
+{
+  for pid in $pids; do
+    kill "$pid" 2> /dev/null || :
+  done
+  rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+
+skip ()
+{
+  echo "skipped: $*"
+  exit 77
+}
+
+fail ()
+{
+  echo "failed: $*" >&2
+  exit 1
+}
+
+# requires COMMAND...: skip the test unless it succeeds.
+requires ()
+{
+  "$@" > /dev/null 2>&1 < /dev/null || skip "this needs: $*"
+}
+
+# requires_python MODULE: set PYTHON.  The first python3 may not be the one that
+# Debian's modules are for.
+requires_python ()
+{
+  for PYTHON in python3 /usr/bin/python3; do
+    if "$PYTHON" -c "import $1" > /dev/null 2>&1; then
+      return 0
+    fi
+  done
+  skip "this needs Python 3 with $1"
+}
+
+requires_plugin ()
+{
+  test -n "${VMDKIT_PLUGIN:-}" || skip "VMDKIT_PLUGIN names no plugin"
+  test -f "$VMDKIT_PLUGIN" || skip "$VMDKIT_PLUGIN is not there"
+  requires nbdkit --version
+}
+
+# nbdkit_vmdk PARAMETER...: serve over $tmp/sock until stop_nbdkit or the
+# test's end.  Returns when the server accepts connections; fails when it
+# ends instead.  What it says goes to $tmp/log.
+nbdkit_vmdk ()
+{
+  rm -f "$tmp/sock" "$tmp/pid"
+  nbdkit -f -U "$tmp/sock" -P "$tmp/pid" "$VMDKIT_PLUGIN" "$@" \
+    > "$tmp/log" 2>&1 &
+  nbdkit_pid=$!
+  pids="$pids $nbdkit_pid"
+  uri="nbd+unix:///?socket=$tmp/sock"
+  while ! test -s "$tmp/pid"; do
+    if ! kill -0 "$nbdkit_pid" 2> /dev/null; then
+      cat "$tmp/log" >&2
+      return 1
+    fi
+    sleep 0.02
+  done
+}
+
+# A server that ends by itself or badly is a failure.
+stop_nbdkit ()
+{
+  kill "$nbdkit_pid" || fail "the server is gone"
+  wait "$nbdkit_pid" || fail "the server ended with status $?"
+}
+
+# refused WORDS PARAMETER...: the server must not start, must end with status
+# 1, and must say WORDS (a basic regular expression) on one line.
+refused ()
+{
+  words=$1
+  shift
+  status=0
+  timeout 20 nbdkit -f -U - "$VMDKIT_PLUGIN" "$@" --run 'echo served' \
+    > "$tmp/refused" 2>&1 || status=$?
+  if test "$status" -ne 1; then
+    cat "$tmp/refused" >&2
+    fail "status $status, not 1, of: $*"
+  fi
+  if ! grep -v 'warning: ' "$tmp/refused" | grep -q -e "$words"; then
+    cat "$tmp/refused" >&2
+    fail "no message with \"$words\" from: $*"
+  fi
+  test "$(grep -c -v 'warning: ' "$tmp/refused")" -eq 1 \
+    || fail "more than one line: $(cat "$tmp/refused")"
+}
+
+# The checksum of an export, of a file.
+sum_uri ()
+{
+  nbdcopy "$1" - | sha256sum | cut -d' ' -f1
+}
+
+sum_file ()
+{
+  sha256sum < "$1" | cut -d' ' -f1
+}
+
+# served_as FILE PARAMETER...: what is served has FILE's contents.
+served_as ()
+{
+  wanted=$1
+  shift
+  nbdkit_vmdk "$@" || fail "refused: $*"
+  test "$(sum_uri "$uri")" = "$(sum_file "$wanted")" \
+    || fail "other contents than $wanted: $*"
+  stop_nbdkit
+}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+
+# libvmdk, a third reader, agrees on the images that it can read.
+
+. "${srcdir:-$(dirname "$0")}/functions.sh"
+
+requires_plugin
+requires nbdcopy --version
+requires_python pyvmdk
+PYVMDK=$PYTHON
+requires_python nbd
+
+# What it does not know: zero entries, alien names and the like.
+"$PYTHON" "$make_images" "$tmp/images" 'good-sparse-grain-*' \
+  good-sparse-shuffled-grain-8 good-sparse-odd-capacity-4097 \
+  good-split-sparse good-split-flat good-flat good-vmfs-thin \
+  'good-stream-front' good-stream-footer good-cowd-base
+
+for disk in "$tmp"/images/good-*/disk.vmdk; do
+  "$PYVMDK" - "$disk" "$tmp/libvmdk.raw" <<'END' || fail "libvmdk: $disk"
+import sys
+import pyvmdk
+
+handle = pyvmdk.handle()
+handle.open(sys.argv[1])
+handle.open_extent_data_files()
+size = handle.get_media_size()
+with open(sys.argv[2], "wb") as out:
+    while out.tell() < size:
+        out.write(handle.read_buffer_at_offset(
+            min(1 << 16, size - out.tell()), out.tell()))
+END
+  served_as "$tmp/libvmdk.raw" "$disk"
+done
