@@ -41,7 +41,7 @@ static struct {
 
   pthread_mutex_t lock;
   struct export *list; /* guarded by lock */
-} exports = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} exports = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* --------------------------------------------------------------------- */
 /* Open exports. */
@@ -201,7 +201,7 @@ copy_names (char *const *from, size_t nr, char ***names, size_t *count,
 int
 exports_list (char ***names, size_t *count, struct vmdk_error *err)
 {
-  char *const unnamed = (char *)"";
+  char *const unnamed = (char *) "";
 
   if (exports.is_folder)
     return list_folder (names, count, err);
@@ -299,7 +299,7 @@ parse_number (const char *text)
   size_t number = 0;
 
   for (; *text >= '0' && *text <= '9' && number < SIZE_MAX / 100; text++)
-    number = number * 10 + (size_t)(*text - '0');
+    number = number * 10 + (size_t) (*text - '0');
   return *text ? 0 : number;
 }
 
@@ -338,16 +338,16 @@ start_archive (struct media *archive, const struct exports_source *source,
 
   if (source->rules->lone_extent)
     return fail (err, ERR_ARGUMENT, "lone-extent= is not for archives");
-  if (source->rules->open.lock &&
-      media_lock (media, MEDIA_LOCK_READ, err) == -1)
+  if (source->rules->open.lock
+      && media_lock (media, MEDIA_LOCK_READ, err) == -1)
     return -1;
   exports.archive = store_tar_new (steal_ptr (&media), err);
   if (!exports.archive)
     return -1;
   exports.store = exports.archive;
   exports.flags = STORE_FROM_FILE;
-  if (disk_list (exports.store, &names, &count, err) == -1 ||
-      use_names (names, count, err) == -1)
+  if (disk_list (exports.store, &names, &count, err) == -1
+      || use_names (names, count, err) == -1)
     return -1;
   return source->disk ? pick_disk (source->disk, err) : 0;
 }
@@ -356,7 +356,7 @@ static int
 start_disk (const char *name, const struct exports_source *source,
             struct vmdk_error *err)
 {
-  char *const names[1] = {(char *)name};
+  char *const names[1] = { (char *) name };
 
   if (source->disk)
     return fail (err, ERR_ARGUMENT,
@@ -372,7 +372,7 @@ start_file (const char *name, const struct exports_source *source,
             struct vmdk_error *err)
 {
   CLEANUP_MEDIA struct media *media =
-      store_open (exports.folder, name, STORE_FROM_USER, err);
+    store_open (exports.folder, name, STORE_FROM_USER, err);
 
   if (!media)
     return -1;
@@ -396,8 +396,8 @@ start_path (const struct exports_source *source, struct vmdk_error *err)
     return fail_errno (err, errno, "cannot be opened");
   if (S_ISDIR (st.st_mode))
     return fail (err, ERR_ARGUMENT, "this is a folder: serve it with dir=");
-  folder = strndup (source->file,
-                    slash == source->file ? 1 : (size_t)(slash - source->file));
+  folder = strndup (
+    source->file, slash == source->file ? 1 : (size_t) (slash - source->file));
   if (!folder)
     return fail_memory (err);
   exports.folder = exports.store = store_dir_new (folder, err);

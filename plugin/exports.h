@@ -43,29 +43,29 @@ struct exports_source {
 };
 extern int exports_start (const struct exports_source *source,
                           struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* Every export must have been released. */
 extern void exports_stop (void);
 
 /* Open the disk a client asks for, or join those who have it open. */
 extern struct export *export_acquire (const char *name, struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* NULL is allowed. */
 extern void export_release (struct export *export);
 
 extern struct disk *export_disk (const struct export *export)
-    __attribute__ ((nonnull (1)));
+  __attribute__ ((nonnull (1)));
 
 /* The names a client can choose from, owned by the caller
  * (disk_list_free).  A server with one disk has the one name "".
  */
 extern int exports_list (char ***names, size_t *count, struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
 /* What "" means, owned by the caller; fails when it means nothing. */
 extern char *exports_default (struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (1)));
+  __attribute__ ((warn_unused_result, nonnull (1)));
 
 #endif /* VMDKIT_EXPORTS_H */

@@ -20,9 +20,9 @@
 #include "resources.h"
 
 struct parameters parameters = {
-    .lock = true,
-    .table_budget = DEFAULT_TABLE_BUDGET,
-    .grain_budget = DEFAULT_GRAIN_BUDGET,
+  .lock = true,
+  .table_budget = DEFAULT_TABLE_BUDGET,
+  .grain_budget = DEFAULT_GRAIN_BUDGET,
 };
 
 struct parameter {
@@ -100,7 +100,7 @@ static int
 add_text (const struct parameter *p, const char *value)
 {
   char *text = NULL;
-  const struct parameter one = {p->key, set_text, &text, NULL};
+  const struct parameter one = { p->key, set_text, &text, NULL };
 
   return set_text (&one, value) == -1 ? -1 : append (p, text);
 }
@@ -109,7 +109,7 @@ static int
 add_path (const struct parameter *p, const char *value)
 {
   char *path = NULL;
-  const struct parameter one = {p->key, set_path, &path, NULL};
+  const struct parameter one = { p->key, set_path, &path, NULL };
 
   return set_path (&one, value) == -1 ? -1 : append (p, path);
 }
@@ -121,7 +121,7 @@ set_bool (const struct parameter *p, const char *value)
 
   if (yes == -1)
     return -1;
-  *(int *)p->target = yes;
+  *(int *) p->target = yes;
   return 0;
 }
 
@@ -132,31 +132,31 @@ set_size (const struct parameter *p, const char *value)
 
   if (size < 0)
     return -1;
-  if ((uint64_t)size > SIZE_MAX / 2) {
+  if ((uint64_t) size > SIZE_MAX / 2) {
     nbdkit_error ("%s=%s is more memory than there can be", p->key, value);
     return -1;
   }
-  *(size_t *)p->target = size;
+  *(size_t *) p->target = size;
   return 0;
 }
 
 /* In the order of the manual. */
 static const struct parameter table[] = {
-    {"file", set_path, &parameters.file, NULL},
-    {"dir", set_path, &parameters.dir, NULL},
-    {"disk", set_text, &parameters.disk, NULL},
-    {"single-link", set_bool, &parameters.single_link, NULL},
-    {"parent", set_path, &parameters.parent, NULL},
-    {"search", add_path, &parameters.search, &parameters.nr_search},
-    {"ignore-cid", set_bool, &parameters.ignore_cid, NULL},
-    {"allow-outside", set_bool, &parameters.allow_outside, NULL},
-    {"allow-device", add_text, &parameters.devices, &parameters.nr_devices},
-    {"lone-extent", set_bool, &parameters.lone_extent, NULL},
-    {"recover", set_bool, &parameters.recover, NULL},
-    {"accept-journal", set_bool, &parameters.accept_journal, NULL},
-    {"cache", set_size, &parameters.table_budget, NULL},
-    {"grain-cache", set_size, &parameters.grain_budget, NULL},
-    {"lock", set_bool, &parameters.lock, NULL},
+  { "file", set_path, &parameters.file, NULL },
+  { "dir", set_path, &parameters.dir, NULL },
+  { "disk", set_text, &parameters.disk, NULL },
+  { "single-link", set_bool, &parameters.single_link, NULL },
+  { "parent", set_path, &parameters.parent, NULL },
+  { "search", add_path, &parameters.search, &parameters.nr_search },
+  { "ignore-cid", set_bool, &parameters.ignore_cid, NULL },
+  { "allow-outside", set_bool, &parameters.allow_outside, NULL },
+  { "allow-device", add_text, &parameters.devices, &parameters.nr_devices },
+  { "lone-extent", set_bool, &parameters.lone_extent, NULL },
+  { "recover", set_bool, &parameters.recover, NULL },
+  { "accept-journal", set_bool, &parameters.accept_journal, NULL },
+  { "cache", set_size, &parameters.table_budget, NULL },
+  { "grain-cache", set_size, &parameters.grain_budget, NULL },
+  { "lock", set_bool, &parameters.lock, NULL },
 };
 
 #define NR_PARAMETERS (sizeof table / sizeof table[0])
@@ -168,9 +168,9 @@ static const char *
 vddk_reason (const char *key)
 {
   static const char *const remote[] = {
-      "compression", "cookie",    "libdir",   "nfchostport", "password",
-      "port",        "server",    "snapshot", "thumbprint",  "transports",
-      "user",        "vimapiver", "vm",
+    "compression", "cookie",    "libdir",   "nfchostport", "password",
+    "port",        "server",    "snapshot", "thumbprint",  "transports",
+    "user",        "vimapiver", "vm",
   };
   size_t i;
 
@@ -243,13 +243,13 @@ parameters_to_rules (struct chain_rules *rules)
   rules->open.recover_stream = parameters.recover;
   rules->open.lock = parameters.lock;
   rules->names.allow_outside = parameters.allow_outside;
-  rules->names.devices = (const char *const *)parameters.devices;
+  rules->names.devices = (const char *const *) parameters.devices;
   rules->names.nr_devices = parameters.nr_devices;
   rules->single_link = parameters.single_link;
   rules->ignore_cid = parameters.ignore_cid;
   rules->lone_extent = parameters.lone_extent;
   rules->parent = parameters.parent;
-  rules->search = (const char *const *)parameters.search;
+  rules->search = (const char *const *) parameters.search;
   rules->nr_search = parameters.nr_search;
 }
 

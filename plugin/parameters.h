@@ -34,39 +34,39 @@ struct parameters {
 extern struct parameters parameters;
 
 extern int parameter_set (const char *key, const char *value)
-    __attribute__ ((warn_unused_result, nonnull (1, 2)));
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 extern int parameters_complete (void) __attribute__ ((warn_unused_result));
 
 /* Fill in the rules that the parameters stand for.  Logging and resources
  * are the caller's.  RULES borrows from PARAMETERS.
  */
 extern void parameters_to_rules (struct chain_rules *rules)
-    __attribute__ ((nonnull (1)));
+  __attribute__ ((nonnull (1)));
 
 /* "file,dir,disk,...": every parameter, as --dump-plugin shows them. */
 extern void parameters_print_names (void);
 
 extern void parameters_free (void);
 
-#define PARAMETERS_HELP                                                        \
-  "file=DISK.vmdk                The disk, or an OVA or tar archive of "       \
-  "disks.\n"                                                                   \
-  "dir=FOLDER                    Every disk in this folder is an export.\n"    \
-  "disk=NAME|NUMBER              Which disk of an archive.\n"                  \
-  "single-link=BOOL              The disk's own link, without its parents.\n"  \
-  "parent=PATH                   The parent, if it is not where the disk "     \
-  "says.\n"                                                                    \
-  "search=FOLDER                 Look here for parents (may be repeated).\n"   \
-  "ignore-cid=BOOL               Accept a parent that was changed since.\n"    \
-  "allow-outside=BOOL            Follow names that lead out of the folder.\n"  \
-  "allow-device=NAME             Open this raw device (may be repeated).\n"    \
-  "lone-extent=BOOL              Serve one extent file without a "             \
-  "descriptor.\n"                                                              \
-  "recover=BOOL                  Scan streams that lost their footer.\n"       \
-  "accept-journal=BOOL           Read seSparse disks with a pending "          \
-  "journal.\n"                                                                 \
-  "cache=SIZE                    Memory for tables (default 64M).\n"           \
-  "grain-cache=SIZE              Memory for inflated grains (default 64M).\n"  \
+#define PARAMETERS_HELP                                                       \
+  "file=DISK.vmdk                The disk, or an OVA or tar archive of "      \
+  "disks.\n"                                                                  \
+  "dir=FOLDER                    Every disk in this folder is an export.\n"   \
+  "disk=NAME|NUMBER              Which disk of an archive.\n"                 \
+  "single-link=BOOL              The disk's own link, without its parents.\n" \
+  "parent=PATH                   The parent, if it is not where the disk "    \
+  "says.\n"                                                                   \
+  "search=FOLDER                 Look here for parents (may be repeated).\n"  \
+  "ignore-cid=BOOL               Accept a parent that was changed since.\n"   \
+  "allow-outside=BOOL            Follow names that lead out of the folder.\n" \
+  "allow-device=NAME             Open this raw device (may be repeated).\n"   \
+  "lone-extent=BOOL              Serve one extent file without a "            \
+  "descriptor.\n"                                                             \
+  "recover=BOOL                  Scan streams that lost their footer.\n"      \
+  "accept-journal=BOOL           Read seSparse disks with a pending "         \
+  "journal.\n"                                                                \
+  "cache=SIZE                    Memory for tables (default 64M).\n"          \
+  "grain-cache=SIZE              Memory for inflated grains (default 64M).\n" \
   "lock=on|off                   Take and honour locks (default on)."
 
 #endif /* VMDKIT_PARAMETERS_H */

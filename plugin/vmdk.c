@@ -52,7 +52,7 @@ struct handle {
 static bool
 wants (void *opaque, enum log_topic topic)
 {
-  (void)opaque;
+  (void) opaque;
   switch (topic) {
   case LOG_WARNING:
     return true;
@@ -69,7 +69,7 @@ wants (void *opaque, enum log_topic topic)
 static void
 sink (void *opaque, enum log_topic topic, const char *text)
 {
-  (void)opaque;
+  (void) opaque;
   if (topic == LOG_WARNING)
     nbdkit_error ("warning: %s", text);
   else
@@ -120,15 +120,15 @@ static int
 vmdk_get_ready (void)
 {
   const struct exports_source source = {
-      .file = parameters.file,
-      .dir = parameters.dir,
-      .disk = parameters.disk,
-      .rules = &rules,
+    .file = parameters.file,
+    .dir = parameters.dir,
+    .disk = parameters.disk,
+    .rules = &rules,
   };
   struct vmdk_error err;
 
   resources =
-      resources_new (parameters.table_budget, parameters.grain_budget, &err);
+    resources_new (parameters.table_budget, parameters.grain_budget, &err);
   if (!resources)
     return told (&err);
   parameters_to_rules (&rules);
@@ -172,8 +172,8 @@ vmdk_list_exports (int readonly, int is_tls, struct nbdkit_exports *list)
   size_t i, count;
   int r = 0;
 
-  (void)readonly;
-  (void)is_tls;
+  (void) readonly;
+  (void) is_tls;
   if (exports_list (&names, &count, &err) == -1)
     return told (&err);
   for (i = 0; r == 0 && i < count && i < EXPORTS_MAX; i++)
@@ -188,8 +188,8 @@ vmdk_default_export (int readonly, int is_tls)
   struct vmdk_error err;
   CLEANUP_FREE char *name = exports_default (&err);
 
-  (void)readonly;
-  (void)is_tls;
+  (void) readonly;
+  (void) is_tls;
   if (name)
     return nbdkit_strdup_intern (name);
   nbdkit_debug ("%s", err.text);
@@ -203,7 +203,7 @@ vmdk_open (int readonly)
   struct vmdk_error err;
   struct handle *h;
 
-  (void)readonly;
+  (void) readonly;
   h = calloc (1, sizeof *h);
   if (!h) {
     nbdkit_error ("out of memory");
@@ -251,41 +251,41 @@ vmdk_export_description (void *handle)
 static int64_t
 vmdk_get_size (void *handle)
 {
-  return (int64_t)disk_size (disk_of (handle)); /* below 2^63: the core */
+  return (int64_t) disk_size (disk_of (handle)); /* below 2^63: the core */
 }
 
 static int
 vmdk_can_write (void *handle)
 {
-  (void)handle;
+  (void) handle;
   return 0;
 }
 
 static int
 vmdk_can_multi_conn (void *handle)
 {
-  (void)handle;
+  (void) handle;
   return 1;
 }
 
 static int
 vmdk_can_extents (void *handle)
 {
-  (void)handle;
+  (void) handle;
   return 1;
 }
 
 static int
 vmdk_can_cache (void *handle)
 {
-  (void)handle;
+  (void) handle;
   return NBDKIT_CACHE_NATIVE;
 }
 
 static int
 vmdk_is_rotational (void *handle)
 {
-  (void)handle;
+  (void) handle;
   return 0;
 }
 
@@ -315,7 +315,7 @@ vmdk_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
 {
   struct vmdk_error err;
 
-  (void)flags;
+  (void) flags;
   if (disk_read (disk_of (handle), buf, count, offset, &err) == -1)
     return request_failed (&err);
   return 0;
@@ -326,7 +326,7 @@ vmdk_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
   struct vmdk_error err;
 
-  (void)flags;
+  (void) flags;
   if (disk_readahead (disk_of (handle), offset, count, &err) == -1)
     return request_failed (&err);
   return 0;
@@ -348,11 +348,11 @@ static bool
 add_piece (void *opaque, const struct disk_piece *piece)
 {
   struct reply *reply = opaque;
-  const uint32_t type = (piece->hole ? NBDKIT_EXTENT_HOLE : 0) |
-                        (piece->zero ? NBDKIT_EXTENT_ZERO : 0);
+  const uint32_t type = (piece->hole ? NBDKIT_EXTENT_HOLE : 0)
+                        | (piece->zero ? NBDKIT_EXTENT_ZERO : 0);
 
-  if (nbdkit_add_extent (reply->extents, piece->offset, piece->length, type) ==
-      -1) {
+  if (nbdkit_add_extent (reply->extents, piece->offset, piece->length, type)
+      == -1) {
     reply->failed = true;
     return false;
   }
@@ -364,12 +364,13 @@ vmdk_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
               struct nbdkit_extents *extents)
 {
   struct reply reply = {
-      .extents = extents,
-      .left = flags & NBDKIT_FLAG_REQ_ONE ? 1 : PIECES_MAX,
+    .extents = extents,
+    .left = flags & NBDKIT_FLAG_REQ_ONE ? 1 : PIECES_MAX,
   };
   struct vmdk_error err;
 
-  if (disk_map (disk_of (handle), offset, count, add_piece, &reply, &err) == -1)
+  if (disk_map (disk_of (handle), offset, count, add_piece, &reply, &err)
+      == -1)
     return request_failed (&err);
   return reply.failed ? -1 : 0;
 }
@@ -377,36 +378,36 @@ vmdk_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 /* --------------------------------------------------------------------- */
 
 static struct nbdkit_plugin plugin = {
-    .name = "vmdk",
-    .longname = "nbdkit VMware disk plugin",
-    .version = PACKAGE_VERSION,
-    .description = "Serve VMware VMDK disks without VMware's libraries.",
-    .magic_config_key = "file",
-    .config_help = PARAMETERS_HELP,
+  .name = "vmdk",
+  .longname = "nbdkit VMware disk plugin",
+  .version = PACKAGE_VERSION,
+  .description = "Serve VMware VMDK disks without VMware's libraries.",
+  .magic_config_key = "file",
+  .config_help = PARAMETERS_HELP,
 
-    .unload = vmdk_unload,
-    .dump_plugin = vmdk_dump_plugin,
-    .config = vmdk_config,
-    .config_complete = vmdk_config_complete,
-    .get_ready = vmdk_get_ready,
+  .unload = vmdk_unload,
+  .dump_plugin = vmdk_dump_plugin,
+  .config = vmdk_config,
+  .config_complete = vmdk_config_complete,
+  .get_ready = vmdk_get_ready,
 
-    .list_exports = vmdk_list_exports,
-    .default_export = vmdk_default_export,
-    .open = vmdk_open,
-    .close = vmdk_close,
-    .export_description = vmdk_export_description,
+  .list_exports = vmdk_list_exports,
+  .default_export = vmdk_default_export,
+  .open = vmdk_open,
+  .close = vmdk_close,
+  .export_description = vmdk_export_description,
 
-    .get_size = vmdk_get_size,
-    .can_write = vmdk_can_write,
-    .can_multi_conn = vmdk_can_multi_conn,
-    .can_extents = vmdk_can_extents,
-    .can_cache = vmdk_can_cache,
-    .is_rotational = vmdk_is_rotational,
-    .block_size = vmdk_block_size,
+  .get_size = vmdk_get_size,
+  .can_write = vmdk_can_write,
+  .can_multi_conn = vmdk_can_multi_conn,
+  .can_extents = vmdk_can_extents,
+  .can_cache = vmdk_can_cache,
+  .is_rotational = vmdk_is_rotational,
+  .block_size = vmdk_block_size,
 
-    .pread = vmdk_pread,
-    .cache = vmdk_cache,
-    .extents = vmdk_extents,
+  .pread = vmdk_pread,
+  .cache = vmdk_cache,
+  .extents = vmdk_extents,
 };
 
 /* nbdkit's macro defines it without having declared it. */
