@@ -233,9 +233,9 @@ def packed_grains(raw, size, level):
                 first, min(first + ENTRIES, size // GRAIN))))
 
 
-def make_stream(path, raw_path, size, level=6):
+def make_stream(path, raw_path, size, level=1):
     """The layout of ESXi's exports: directory and tables behind the grains,
-    a footer, an end-of-stream marker.
+    a footer, an end-of-stream marker.  VMware packs at level 1.
     """
     sectors = size // SECTOR
     text = descriptor("streamOptimized", [sparse_line(sectors, path)])
