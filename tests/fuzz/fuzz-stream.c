@@ -19,7 +19,7 @@
 /* What is read of each disk, and the size of grains that is tried at all:
  * larger ones only cost time.
  */
-#define MOST ((uint64_t) 4 << 20)
+#define MOST ((uint64_t) 1 << 20)
 #define MOST_GRAIN_SECTORS 256
 
 extern int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
@@ -60,6 +60,20 @@ walk (struct extent *extent, uint64_t start, enum map_detail detail,
   }
 }
 
+/* Without and with room for grains.  Made once: making them costs more than
+ * most inputs.
+ */
+static struct resources *
+shared_resources (bool room)
+{
+  static struct resources *shared[2];
+  struct vmdk_error err;
+
+  if (!shared[room])
+    shared[room] = resources_new (64 << 10, room ? 1 << 20 : 0, &err);
+  return shared[room];
+}
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
@@ -82,7 +96,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   rules.recover_stream = data[0] & 1;
   source.single = !(data[0] & 2);
   source.disk_offset = data[0] & 4 ? 0 : UINT64_C (1) << 30;
-  rules.resources = resources_new (64 << 10, data[0] & 8 ? 1 << 20 : 0, &err);
+  rules.resources = shared_resources (data[0] & 8);
   source.media = media_memory_new ("x.vmdk", data + 1, size - 1, &err);
   buf = malloc (MOST);
   assert (rules.resources && source.media && buf);
@@ -98,6 +112,5 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
     extent_close (extent);
   }
   free (buf);
-  resources_free (rules.resources);
   return 0;
 }
