@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -105,13 +106,24 @@ add_text (const struct parameter *p, const char *value)
   return set_text (&one, value) == -1 ? -1 : append (p, text);
 }
 
+/* A folder that is not there would be passed over in silence, chain by
+ * chain, so it is asked for here.
+ */
 static int
-add_path (const struct parameter *p, const char *value)
+add_folder (const struct parameter *p, const char *value)
 {
   char *path = NULL;
   const struct parameter one = { p->key, set_path, &path, NULL };
+  struct stat st;
 
-  return set_path (&one, value) == -1 ? -1 : append (p, path);
+  if (set_path (&one, value) == -1)
+    return -1;
+  if (stat (path, &st) == -1 || !S_ISDIR (st.st_mode)) {
+    nbdkit_error ("%s=%s: no such folder", p->key, NAME (path));
+    free (path);
+    return -1;
+  }
+  return append (p, path);
 }
 
 static int
@@ -147,7 +159,7 @@ static const struct parameter table[] = {
   { "disk", set_text, &parameters.disk, NULL },
   { "single-link", set_bool, &parameters.single_link, NULL },
   { "parent", set_path, &parameters.parent, NULL },
-  { "search", add_path, &parameters.search, &parameters.nr_search },
+  { "search", add_folder, &parameters.search, &parameters.nr_search },
   { "ignore-cid", set_bool, &parameters.ignore_cid, NULL },
   { "allow-outside", set_bool, &parameters.allow_outside, NULL },
   { "allow-device", add_text, &parameters.devices, &parameters.nr_devices },
