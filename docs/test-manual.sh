@@ -42,10 +42,8 @@ sed -n 's/^vmdk_parameters=//p' "$work/dump" |
   tr ',' '\n' | sort -u > "$work/dumped"
 
 nbdkit "$VMDKIT_PLUGIN" --help > "$work/help-text"
-sed -n '/^vmdk:/,$p' "$work/help-text" |
-  sed -n 's/^\([a-z-]*\)=.*/\1/p' | sort -u > "$work/help"
-test -s "$work/help" ||
-  sed -n 's/^\([a-z-]*\)=.*/\1/p' "$work/help-text" | sort -u > "$work/help"
+sed -n 's/^\([a-z-]*\)=.*/\1/p' "$work/help-text" |
+  sort -u > "$work/help"
 
 same "manual page" "$work/manual" "--dump-plugin" "$work/dumped"
 same "manual page" "$work/manual" "--help" "$work/help"
