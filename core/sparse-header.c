@@ -132,7 +132,7 @@ check_flags (const struct sparse_header *h, struct vmdk_error *err)
     return fail (err, ERR_UNSUPPORTED,
                  "sparse header: unknown incompatible flags 0x%08" PRIx32,
                  unknown);
-  if (compressed != (h->compress_algorithm == 1))
+  if (h->compress_algorithm != (compressed ? 1 : 0))
     return fail (err, ERR_CORRUPT,
                  "sparse header: compressAlgorithm %u does not go with flags "
                  "0x%08" PRIx32,
@@ -242,12 +242,20 @@ check_directories (const struct sparse_header *h, uint64_t file_sectors,
       == -1)
     return -1;
   if (*use_redundant
-      && (check_directory (h, "rgdOffset", h->rgd_offset, nr_sectors,
-                           file_sectors, &ignored)
-            == -1
-          || ranges_overlap (h->gd_offset, nr_sectors, h->rgd_offset,
-                             nr_sectors)))
+      && check_directory (h, "rgdOffset", h->rgd_offset, nr_sectors,
+                          file_sectors, &ignored)
+           == -1)
     *use_redundant = false;
+
+  /* Which of the two is where it says?  Not for us to guess. */
+  if (*use_redundant
+      && ranges_overlap (h->gd_offset, nr_sectors, h->rgd_offset, nr_sectors))
+    return fail (err, ERR_CORRUPT,
+                 "sparse header: gdOffset %" PRIu64
+                 " and rgdOffset %" PRIu64
+                 ": the two grain directories of %" PRIu64
+                 " sectors overlap",
+                 h->gd_offset, h->rgd_offset, nr_sectors);
   return 0;
 }
 

@@ -59,8 +59,9 @@ extern void sparse_header_encode (const struct sparse_header *in, uint8_t *out)
 
 /* Everything that can be checked against the file's SIZE in bytes without
  * reading more of it: magic, version, flags, sizes, that the directories and
- * the descriptor lie inside the file and apart.  A bad redundant directory
- * alone is not an error: *use_redundant says whether it may be relied on.
+ * the descriptor lie inside the file and apart.  A redundant directory that
+ * cannot be where its offset says is no error: *use_redundant says whether
+ * it may be relied on.
  * Errors do not name the file.
  */
 extern int sparse_header_check (const struct sparse_header *h, uint64_t size,

@@ -152,6 +152,12 @@ test_refused (void **state)
       "sparse header: gdOffset 36028797018963994" },
     { FIELD (gd_offset), 20, ERR_CORRUPT,
       "sparse header: gdOffset 20 lies in the descriptor at sector 1" },
+    { FIELD (rgd_offset), 26, ERR_CORRUPT,
+      "sparse header: gdOffset 26 and rgdOffset 26: the two grain "
+      "directories of 1 sectors overlap" },
+    { FIELD (compress_algorithm), 2, ERR_CORRUPT,
+      "sparse header: compressAlgorithm 2 does not go with flags "
+      "0x00000003" },
     { FIELD (overhead), 20481, ERR_CORRUPT,
       "sparse header: overHead 20481 is beyond the file's 20480 sectors: "
       "the file is truncated" },
@@ -186,7 +192,6 @@ test_redundant (void **state)
     { 21, 3, true },
     { 21, 1, false },        /* not said to be there */
     { 0, 3, false },         /* nowhere */
-    { 26, 3, false },        /* the primary one itself */
     { 1 << 20, 3, false },   /* beyond the end */
     { UINT64_MAX, 3, false },
     { 20, 3, false },        /* in the descriptor */
