@@ -11,11 +11,13 @@ requires_python pyvmdk
 PYVMDK=$PYTHON
 requires_python nbd
 
-# What it does not know: zero entries, alien names and the like.
-"$PYTHON" "$make_images" "$tmp/images" 'good-sparse-grain-*' \
-  good-sparse-shuffled-grain-8 good-sparse-odd-capacity-4097 \
-  good-split-sparse good-split-flat good-flat good-vmfs-thin \
-  'good-stream-front' good-stream-footer good-cowd-base
+# It knows no grains of 8 sectors, no zero entries, no offsets of extents, and
+# no extents in the middle that are not whole grains.
+"$PYTHON" "$make_images" "$tmp/images" 'good-sparse-grain-??' \
+  'good-sparse-grain-???' good-sparse-shuffled-grain-128 \
+  'good-sparse-odd-capacity-*' good-split-sparse-qemu good-split-flat \
+  good-flat good-vmfs-thin good-stream-front good-stream-footer \
+  good-stream-both good-stream-last-grain-short good-cowd-base
 
 for disk in "$tmp"/images/good-*/disk.vmdk; do
   "$PYVMDK" - "$disk" "$tmp/libvmdk.raw" <<'END' || fail "libvmdk: $disk"
