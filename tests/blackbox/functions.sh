@@ -23,7 +23,7 @@ pids=
 cleanup ()
 {
   for pid in $pids; do
-    kill "$pid" 2> /dev/null || :
+    kill -KILL "$pid" 2> /dev/null || :  # it may hang, and saves nothing
   done
   rm -rf "$tmp"
 }
