@@ -265,7 +265,7 @@ def make_stream(path, raw_path, size, level=1):
         f.write(bytes(SECTOR))
 
 
-def make_scattered(path, size, every=4 << 20):
+def make_scattered(path, size, every):
     """One grain in EVERY bytes.  The grains are holes in the file but for a
     number in each 256th: this disk is there to be mapped.
     """

@@ -54,7 +54,10 @@ class Images:
         self.add("big-raw", s.random, self.raw)
         self.add("big-sparse", s.random, self.from_raw(
             i.make_sparse, "big-raw"))
-        self.add("scattered", s.scattered, i.make_scattered)
+        self.add("scattered", s.scattered, lambda path, size:
+                 i.make_scattered(path, size, 256 << 20))
+        self.add("fragmented", s.scattered, lambda path, size:
+                 i.make_scattered(path, size, 4 << 20))
         self.add("empty-tables", s.empty,
                  lambda path, size: i.make_empty(path, size, True))
         self.add("empty-none", s.empty,
@@ -145,8 +148,9 @@ def all_rows(sizes):
                           ["--random"]))
     rows.append(at_random("rand 4k qd1 1c", "big-sparse", "big-raw", 1, 1))
     rows.append(at_random("rand 4k qd32 4c", "big-sparse", "big-raw", 4, 32))
-    rows.append(Row("map %s scattered" % text_size(sizes.scattered),
-                    "scattered", None, "s"))
+    for image in "scattered", "fragmented":
+        rows.append(Row("map %s %s" % (text_size(sizes.scattered), image),
+                        image, None, "s"))
     for kind, words in (("tables", "empty"), ("none", "empty, no tables"),
                         ("sesparse", "empty seSparse")):
         rows.append(Row("map %s %s" % (text_size(sizes.empty), words),
