@@ -55,6 +55,14 @@ le64_store (uint8_t *p, uint64_t v)
   le32_store (p + 4, (uint32_t) (v >> 32));
 }
 
+/* Whether COUNT bytes are all zero; at memory speed. */
+static inline bool
+bytes_are_zero (const uint8_t *p, size_t count)
+{
+  /* Comparing with itself, one byte on, leaves the loop to libc. */
+  return count == 0 || (p[0] == 0 && memcmp (p, p + 1, count - 1) == 0);
+}
+
 /* A reading or writing cursor. */
 struct bytes {
   uint8_t *p;

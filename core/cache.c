@@ -79,8 +79,10 @@ bucket_of (struct cache *cache, struct shard *shard, uint64_t hash)
 struct cache *
 cache_new (size_t budget, struct vmdk_error *err)
 {
-  /* About one bucket for each grain table that fits, within reason. */
-  const size_t wanted = budget / 2048 / NR_SHARDS;
+  /* About one bucket for each grain table that fits and three for tables of
+   * zeros, which are small; within reason.
+   */
+  const size_t wanted = budget / 512 / NR_SHARDS;
   size_t nr_buckets = 64;
   struct cache *cache = aligned_alloc (64, sizeof *cache);
 
@@ -291,6 +293,26 @@ cache_claim (struct cache *cache, uint64_t owner, uint64_t index, size_t size)
     return NULL;
   start_filling (cache, shard, hash, fresh);
   return &steal_ptr (&fresh)->pub;
+}
+
+struct cache_block *
+cache_shrink (struct cache *cache, struct cache_block *pub, size_t size)
+{
+  struct block *block = (struct block *) pub, *smaller;
+  const uint64_t hash = hash_key (block->owner, block->index);
+  struct shard *shard = shard_of (cache, hash);
+  LOCK_FOR_SCOPE (&shard->lock);
+
+  /* Those who wait for it look it up again, so it may move. */
+  unlink_block (cache, shard, block);
+  smaller = realloc (block, sizeof *block + size);
+  if (smaller) {
+    block = smaller;
+    block->pub.size = size;
+    block->pub.data = (uint8_t *) (block + 1);
+  }
+  start_filling (cache, shard, hash, block);
+  return &block->pub;
 }
 
 /* Drop one unused block of the shard.  Returns whether there was one. */

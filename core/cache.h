@@ -70,6 +70,14 @@ extern struct cache_block *cache_claim (struct cache *cache, uint64_t owner,
                                         uint64_t index, size_t size)
   __attribute__ ((warn_unused_result, nonnull (1)));
 
+/* Give up all but the first SIZE bytes of a block that is being filled.
+ * Returns the block, which may have moved.
+ */
+extern struct cache_block *cache_shrink (struct cache *cache,
+                                         struct cache_block *block,
+                                         size_t size)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
 extern void cache_publish (struct cache *cache, struct cache_block *block)
   __attribute__ ((nonnull (1, 2)));
 extern void cache_abandon (struct cache *cache, struct cache_block *block)

@@ -45,8 +45,8 @@ struct table_ranges {
   } range[]; /* sorted, apart */
 };
 
-/* A table in use.  ENTRIES is NULL when it is absent, and then NR_ABSENT
- * tables from this one on (at least 1) are.
+/* A table in use.  ENTRIES is NULL when it is absent or all zeros, and then
+ * NR_ABSENT tables from this one on (at least 1) are.
  */
 struct table {
   struct cache_block *block;
@@ -294,62 +294,76 @@ batch_length (struct grain_index *index, const struct page *page,
   return n;
 }
 
-/* Read N tables from TABLE on into BLOCKS; those that are NULL (somebody
- * else has them) are read and thrown away.
+/* Put a table that was read into the cache, unless somebody has it there or
+ * is about to.
+ */
+static void
+offer_table (struct grain_index *index, uint64_t table, const uint8_t *bytes)
+{
+  const size_t size
+    = bytes_are_zero (bytes, index->table_bytes) ? 0 : index->table_bytes;
+  struct cache_block *block
+    = cache_claim (index->cache, index->owner, table, size);
+
+  if (!block)
+    return;
+  memcpy (block->data, bytes, size);
+  cache_publish (index->cache, block);
+  cache_put (index->cache, block);
+}
+
+/* Read N tables from TABLE on, the first of them to FIRST.  The rest goes to
+ * the cache by the way.
  */
 static int
-read_tables (const struct grain_index *index, uint64_t table, uint64_t offset,
-             struct cache_block **blocks, size_t n, struct vmdk_error *err)
+read_tables (struct grain_index *index, uint64_t table, uint64_t offset,
+             uint8_t *first, size_t n, struct vmdk_error *err)
 {
   struct media *media = index->extent->media;
-  CLEANUP_FREE uint8_t *buffer = NULL;
+  uint8_t buffer[BATCH_SIZE];
 
   log_debug (&index->extent->rules->log, LOG_TABLES,
              "%s: loading grain tables %" PRIu64 " to %" PRIu64
              " from byte %" PRIu64,
              NAME (index->extent->name), table, table + n - 1, offset);
   if (n == 1)
-    return media_pread (media, blocks[0]->data, index->table_bytes, offset,
-                        err);
+    return media_pread (media, first, index->table_bytes, offset, err);
 
-  buffer = malloc (n * index->table_bytes);
-  if (!buffer)
-    return fail_memory (err);
   if (media_pread (media, buffer, n * index->table_bytes, offset, err) == -1)
     return -1;
-  for (size_t i = 0; i < n; i++)
-    if (blocks[i])
-      memcpy (blocks[i]->data, buffer + i * index->table_bytes,
-              index->table_bytes);
+  memcpy (first, buffer, index->table_bytes);
+  for (size_t i = 1; i < n; i++)
+    offer_table (index, table + i, buffer + i * index->table_bytes);
   return 0;
 }
 
-/* FIRST is ours to fill; load it, and its neighbours if that is cheap. */
+/* *BLOCK is ours to fill: load the table, and its neighbours if that is
+ * cheap.  A table of zeros is kept without its bytes.
+ */
 static int
 load_tables (struct grain_index *index, const struct page *page,
-             uint64_t table, uint64_t offset, struct cache_block *first,
+             uint64_t table, uint64_t offset, struct cache_block **block,
              struct vmdk_error *err)
 {
-  struct cache_block *blocks[MAX_BATCH] = { first };
   const size_t n = batch_length (index, page, table, offset);
-  int r;
 
-  for (size_t i = 1; i < n; i++)
-    blocks[i] = cache_claim (index->cache, index->owner, table + i,
-                             index->table_bytes);
-  r = read_tables (index, table, offset, blocks, n, err);
-  for (size_t i = 0; i < n; i++) {
-    if (!blocks[i])
-      continue;
-    if (r == -1)
-      cache_abandon (index->cache, blocks[i]);
-    else {
-      cache_publish (index->cache, blocks[i]);
-      if (i > 0)
-        cache_put (index->cache, blocks[i]);
-    }
+  if (read_tables (index, table, offset, (*block)->data, n, err) == -1) {
+    cache_abandon (index->cache, *block);
+    return -1;
   }
-  return r;
+  if (bytes_are_zero ((*block)->data, index->table_bytes))
+    *block = cache_shrink (index->cache, *block, 0);
+  cache_publish (index->cache, *block);
+  return 0;
+}
+
+/* What a block of the cache says; see load_tables. */
+static void
+use_block (struct table *table, struct cache_block *block)
+{
+  table->block = block;
+  table->entries = block->size > 0 ? block->data : NULL;
+  table->nr_absent = 1;
 }
 
 /* Get a table whose directory page is open. */
@@ -377,10 +391,9 @@ get_table_by_page (struct grain_index *index, const struct page *page,
   if (!block)
     return -1;
   if (fill
-      && load_tables (index, page, table, offset, block, err) == -1)
+      && load_tables (index, page, table, offset, &block, err) == -1)
     return fail_prefix (err, "grain table %" PRIu64, table);
-  out->block = block;
-  out->entries = block->data;
+  use_block (out, block);
   return 0;
 }
 
@@ -399,13 +412,14 @@ static int
 get_table (struct grain_index *index, uint64_t table, struct table *out,
            struct vmdk_error *err)
 {
+  struct cache_block *block
+    = cache_peek (index->cache, index->owner, table);
   struct page page;
   int r;
 
   *out = (struct table){ 0 };
-  out->block = cache_peek (index->cache, index->owner, table);
-  if (out->block) {
-    out->entries = out->block->data;
+  if (block) {
+    use_block (out, block);
     return 0;
   }
   out->nr_absent = known_absent (index, table);
@@ -571,14 +585,13 @@ grain_index_map (struct grain_index *index, uint64_t offset, uint64_t count,
       nr_tables = table.nr_absent;
     stop = min_u64 (end, (table_nr + nr_tables) << index->table_shift);
 
-    if (table.entries) {
+    if (table.entries)
       more = grow_by_table (&g, index, table.entries, &grain, stop);
-      cache_put (index->cache, table.block);
-    }
     else {
       more = grow_many (&g, state, stop - grain);
       grain = stop;
     }
+    cache_put (index->cache, table.block);
   }
 
   run->state = g.state;
@@ -618,8 +631,10 @@ grain_index_entry (struct grain_index *index, uint64_t grain, uint64_t *entry,
     *next = 0;
   if (get_table (index, grain >> index->table_shift, &table, err) == -1)
     return -1;
-  if (!table.entries)
+  if (!table.entries) {
+    cache_put (index->cache, table.block);
     return 0;
+  }
   *entry = load_entry (index, table.entries, grain & mask);
   if (next) {
     /* Nearly always the next grain in order is the next in the file. */
