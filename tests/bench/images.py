@@ -127,9 +127,13 @@ class Layout:
         f.truncate(self.overhead * SECTOR)
 
     def write_tables(self, f, entries):
+        """Pages of zeros stay holes, as they do in files that grew."""
+        data, page = memoryview(entries).cast("B"), 4096
         for gt in self.rgt, self.gt:
-            f.seek(gt * SECTOR)
-            f.write(entries)
+            for at in range(0, len(data), page):
+                if any(data[at:at + page]):
+                    f.seek(gt * SECTOR + at)
+                    f.write(data[at:at + page])
 
     def no_entries(self):
         return array.array("I", bytes(4)) * (self.tables * ENTRIES)
