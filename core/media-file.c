@@ -52,6 +52,7 @@
 #endif
 
 #include "checked.h"
+#include "file-lock.h"
 #include "media.h"
 
 #ifndef O_NOATIME
@@ -85,7 +86,7 @@ static struct {
   size_t limit;      /* 0: not yet asked for */
   size_t nr_open;    /* in the ring, or about to be */
   struct file *hand; /* somewhere in the ring; NULL when it is empty */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void
 media_file_pool_limit (size_t limit)
@@ -102,8 +103,9 @@ default_limit (void)
 {
   struct rlimit rlimit;
 
-  if (getrlimit (RLIMIT_NOFILE, &rlimit) == -1 ||
-      rlimit.rlim_cur == RLIM_INFINITY || rlimit.rlim_cur / 2 > POOL_LIMIT_MAX)
+  if (getrlimit (RLIMIT_NOFILE, &rlimit) == -1
+      || rlimit.rlim_cur == RLIM_INFINITY
+      || rlimit.rlim_cur / 2 > POOL_LIMIT_MAX)
     return POOL_LIMIT_MAX;
   return rlimit.rlim_cur >= 2 ? rlimit.rlim_cur / 2 : 1;
 }
@@ -146,9 +148,8 @@ pool_evict (void)
     int fd;
 
     pool.hand = file->next;
-    if (atomic_exchange_explicit (&file->is_used, false,
-                                  memory_order_relaxed) ||
-        !atomic_compare_exchange_strong (&file->pins, &unused, CLOSED))
+    if (atomic_exchange_explicit (&file->is_used, false, memory_order_relaxed)
+        || !atomic_compare_exchange_strong (&file->pins, &unused, CLOSED))
       continue;
     ring_remove (file);
     pool.nr_open--;
@@ -220,110 +221,6 @@ make_blocking (int fd, struct vmdk_error *err)
   return 0;
 }
 
-/* Byte locks, at the positions that qemu uses, so that its tools and we
- * keep out of one another's way.  A byte at 100 + n says "I use permission
- * n", one at 200 + n says "I do not share permission n".  All are read locks;
- * testing for a write lock finds anybody's.
- */
-#ifdef F_OFD_SETLK
-
-enum { PERMISSION_READ = 0, PERMISSION_WRITE = 1, PERMISSION_RESIZE = 3 };
-enum { BYTE_USED = 100, BYTE_NOT_SHARED = 200 };
-
-/* What qemu's own readers hold. */
-static const int reader_bytes[] = {
-    BYTE_USED + PERMISSION_READ,
-    BYTE_NOT_SHARED + PERMISSION_WRITE,
-    BYTE_NOT_SHARED + PERMISSION_RESIZE,
-};
-static const int conflicting_bytes[] = {
-    BYTE_NOT_SHARED + PERMISSION_READ,
-    BYTE_USED + PERMISSION_WRITE,
-    BYTE_USED + PERMISSION_RESIZE,
-};
-#define NR_READER_BYTES 3
-
-static int
-byte_lock (int fd, int command, short type, int byte, struct flock *lock)
-{
-  int r;
-
-  do {
-    *lock = (struct flock){
-        .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    r = fcntl (fd, command, lock);
-  } while (r == -1 && errno == EINTR);
-  return r;
-}
-
-static int
-fail_locked (struct vmdk_error *err, int byte, pid_t pid)
-{
-  const char *what = byte == BYTE_NOT_SHARED + PERMISSION_READ
-                         ? "lets nobody else read it"
-                         : "has it open for writing";
-
-  /* The kernel does not say who holds a lock that belongs to an open file
-   * rather than to a process; qemu's and ours are of that kind.
-   */
-  if (pid > 0)
-    return fail (err, ERR_LOCKED, "another program (process %jd) %s",
-                 (intmax_t)pid, what);
-  return fail (err, ERR_LOCKED, "another program %s", what);
-}
-
-static void
-unlock_reader_bytes (int fd)
-{
-  struct flock lock;
-  size_t i;
-
-  for (i = 0; i < NR_READER_BYTES; i++)
-    byte_lock (fd, F_OFD_SETLK, F_UNLCK, reader_bytes[i], &lock);
-}
-
-/* First lock, then look: of two who come at the same time one at least sees
- * the other.  A file system without such locks is not an error.
- */
-static int
-lock_reader_bytes (int fd, struct vmdk_error *err)
-{
-  struct flock lock;
-  size_t i;
-
-  for (i = 0; i < NR_READER_BYTES; i++) {
-    if (byte_lock (fd, F_OFD_SETLK, F_RDLCK, reader_bytes[i], &lock) == 0)
-      continue;
-    if (errno != EAGAIN && errno != EACCES)
-      return 0;
-    if (byte_lock (fd, F_OFD_GETLK, F_RDLCK, reader_bytes[i], &lock) == -1)
-      lock.l_pid = -1;
-    unlock_reader_bytes (fd);
-    return fail_locked (err, reader_bytes[i], lock.l_pid);
-  }
-  for (i = 0; i < NR_READER_BYTES; i++) {
-    if (byte_lock (fd, F_OFD_GETLK, F_WRLCK, conflicting_bytes[i], &lock) ==
-            0 &&
-        lock.l_type != F_UNLCK) {
-      unlock_reader_bytes (fd);
-      return fail_locked (err, conflicting_bytes[i], lock.l_pid);
-    }
-  }
-  return 0;
-}
-
-#else /* !F_OFD_SETLK */
-
-static int
-lock_reader_bytes (int fd, struct vmdk_error *err)
-{
-  (void)fd;
-  (void)err;
-  return 0;
-}
-
-#endif
-
 /* Is what ST says still the file that we had? */
 static int
 check_same (const struct file *file, const struct stat *st,
@@ -331,15 +228,16 @@ check_same (const struct file *file, const struct stat *st,
 {
   const struct media *media = &file->media;
 
-  if (!S_ISREG (st->st_mode) || st->st_dev != media->identity.device ||
-      st->st_ino != media->identity.inode)
+  if (!S_ISREG (st->st_mode) || st->st_dev != media->identity.device
+      || st->st_ino != media->identity.inode)
     return fail (err, ERR_DAMAGED, "was replaced while open");
-  if ((uint64_t)st->st_size < media->size)
+  if ((uint64_t) st->st_size < media->size)
     return fail (err, ERR_DAMAGED,
                  "shrank while open, to %ju bytes from %" PRIu64,
-                 (uintmax_t)st->st_size, media->size);
-  if (file->is_locked && (st->st_mtim.tv_sec != file->modified.tv_sec ||
-                          st->st_mtim.tv_nsec != file->modified.tv_nsec))
+                 (uintmax_t) st->st_size, media->size);
+  if (file->is_locked
+      && (st->st_mtim.tv_sec != file->modified.tv_sec
+          || st->st_mtim.tv_nsec != file->modified.tv_nsec))
     return fail (err, ERR_DAMAGED, "was modified while open");
   return 0;
 }
@@ -362,7 +260,7 @@ check_reopened (const struct file *file, int fd, struct vmdk_error *err)
 
   if (make_blocking (fd, err) == -1)
     return -1;
-  if (file->is_locked && lock_reader_bytes (fd, err) == -1)
+  if (file->is_locked && file_lock_read (fd, err) == -1)
     return fail (err, ERR_DAMAGED,
                  "is now in use by another program; its "
                  "lock was given up to save descriptors");
@@ -451,7 +349,7 @@ pread_whole (int fd, void *buf, size_t count, uint64_t offset,
   uint8_t *p = buf;
 
   while (count > 0) {
-    const ssize_t r = pread (fd, p, count, (off_t)offset);
+    const ssize_t r = pread (fd, p, count, (off_t) offset);
 
     if (r == -1 && errno == EINTR)
       continue;
@@ -462,8 +360,8 @@ pread_whole (int fd, void *buf, size_t count, uint64_t offset,
       return fail (err, ERR_DAMAGED,
                    "ends at byte %" PRIu64 ", wanted %zu more", offset, count);
     p += r;
-    count -= (size_t)r;
-    offset += (uint64_t)r;
+    count -= (size_t) r;
+    offset += (uint64_t) r;
   }
   return 0;
 }
@@ -472,7 +370,7 @@ static int
 file_pread (struct media *media, void *buf, size_t count, uint64_t offset,
             struct vmdk_error *err)
 {
-  struct file *file = (struct file *)media;
+  struct file *file = (struct file *) media;
   const int fd = file_pin (file, err);
   int r;
 
@@ -491,7 +389,7 @@ file_pread (struct media *media, void *buf, size_t count, uint64_t offset,
 static bool
 seek_hole (int fd, uint64_t offset, uint64_t *end)
 {
-  const off_t data = lseek (fd, (off_t)offset, SEEK_DATA);
+  const off_t data = lseek (fd, (off_t) offset, SEEK_DATA);
   struct stat st;
   off_t hole;
 
@@ -500,19 +398,19 @@ seek_hole (int fd, uint64_t offset, uint64_t *end)
     /* ENXIO is a hole to the end of the file, but also an offset past the
      * end of a file that shrank, and that is no hole: reading it fails.
      */
-    if (errno != ENXIO || fstat (fd, &st) == -1 ||
-        offset >= (uint64_t)st.st_size)
+    if (errno != ENXIO || fstat (fd, &st) == -1
+        || offset >= (uint64_t) st.st_size)
       return false;
-    *end = (uint64_t)st.st_size;
+    *end = (uint64_t) st.st_size;
     return true;
   }
-  if ((uint64_t)data > offset) {
-    *end = (uint64_t)data;
+  if ((uint64_t) data > offset) {
+    *end = (uint64_t) data;
     return true;
   }
-  hole = lseek (fd, (off_t)offset, SEEK_HOLE);
-  if (hole != -1 && (uint64_t)hole > offset)
-    *end = (uint64_t)hole;
+  hole = lseek (fd, (off_t) offset, SEEK_HOLE);
+  if (hole != -1 && (uint64_t) hole > offset)
+    *end = (uint64_t) hole;
   return false;
 }
 
@@ -536,7 +434,7 @@ static int
 file_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
           uint64_t *length, struct vmdk_error *err)
 {
-  struct file *file = (struct file *)media;
+  struct file *file = (struct file *) media;
   uint64_t end;
   int fd;
 
@@ -564,18 +462,19 @@ static void
 file_readahead (struct media *media, uint64_t offset, uint64_t count)
 {
 #ifdef POSIX_FADV_WILLNEED
-  struct file *file = (struct file *)media;
+  struct file *file = (struct file *) media;
   struct vmdk_error ignored;
   const int fd = file_pin (file, &ignored);
 
   if (fd == -1)
     return;
-  (void)posix_fadvise (fd, (off_t)offset, (off_t)count, POSIX_FADV_WILLNEED);
+  (void) posix_fadvise (fd, (off_t) offset, (off_t) count,
+                        POSIX_FADV_WILLNEED);
   file_unpin (file);
 #else
-  (void)media;
-  (void)offset;
-  (void)count;
+  (void) media;
+  (void) offset;
+  (void) count;
 #endif
 }
 
@@ -587,7 +486,7 @@ lock_first (struct file *file, int fd, struct vmdk_error *err)
 
   if (file->is_locked)
     return 0;
-  if (lock_reader_bytes (fd, err) == -1)
+  if (file_lock_read (fd, err) == -1)
     return -1;
   if (fstat (fd, &st) == -1)
     return fail_errno (err, errno, "fstat");
@@ -599,11 +498,11 @@ lock_first (struct file *file, int fd, struct vmdk_error *err)
 static int
 file_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
 {
-  struct file *file = (struct file *)media;
+  struct file *file = (struct file *) media;
   const int fd = file_pin (file, err);
   int r;
 
-  (void)lock; /* there is one kind as yet */
+  (void) lock; /* there is one kind as yet */
   if (fd == -1)
     return -1;
   {
@@ -627,7 +526,7 @@ leave_pool (struct file *file)
 static void
 file_close (struct media *media)
 {
-  struct file *file = (struct file *)media;
+  struct file *file = (struct file *) media;
 
   leave_pool (file);
   if (file->fd != -1)
@@ -640,11 +539,11 @@ file_close (struct media *media)
 }
 
 static const struct media_ops file_ops = {
-    .pread = file_pread,
-    .map = file_map,
-    .readahead = file_readahead,
-    .lock = file_lock,
-    .close = file_close,
+  .pread = file_pread,
+  .map = file_map,
+  .readahead = file_readahead,
+  .lock = file_lock,
+  .close = file_close,
 };
 
 static int
@@ -659,7 +558,7 @@ device_size (int fd, uint64_t *size, struct vmdk_error *err)
   end = lseek (fd, 0, SEEK_END);
   if (end == -1)
     return fail_errno (err, errno, "size of the device");
-  *size = (uint64_t)end;
+  *size = (uint64_t) end;
   return 0;
 }
 
@@ -676,7 +575,7 @@ file_examine (struct file *file, struct vmdk_error *err)
   media->identity.device = st.st_dev;
   media->identity.inode = st.st_ino;
   if (media->is_regular)
-    media->size = (uint64_t)st.st_size;
+    media->size = (uint64_t) st.st_size;
   else if (!S_ISBLK (st.st_mode))
     return fail (err, ERR_DENIED,
                  "is neither a regular file nor a block device");

@@ -180,9 +180,8 @@ static const char *
 vddk_reason (const char *key)
 {
   static const char *const remote[] = {
-    "compression", "cookie",    "libdir",   "nfchostport", "password",
-    "port",        "server",    "snapshot", "thumbprint",  "transports",
-    "user",        "vimapiver", "vm",
+    "cookie",   "nfchostport", "password", "port",      "server",
+    "snapshot", "thumbprint",  "user",     "vimapiver", "vm",
   };
   size_t i;
 
@@ -191,9 +190,23 @@ vddk_reason (const char *key)
       return "remote disks are not served by this version";
   if (strcmp (key, "create") == 0 || strncmp (key, "create-", 7) == 0)
     return "disks are not created by this version";
-  if (strcmp (key, "config") == 0 || strcmp (key, "unbuffered") == 0)
-    return "there is no VMware library here that it could be for";
   return NULL;
+}
+
+/* Parameters of the vddk plugin that tell VMware's library how to work.  For
+ * a local disk they mean nothing here, so that a command line for that plugin
+ * needs one word changed and no more.
+ */
+static bool
+is_for_the_library (const char *key)
+{
+  static const char *const keys[] = { "compression", "config", "libdir",
+                                      "transports", "unbuffered" };
+
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    if (strcmp (key, keys[i]) == 0)
+      return true;
+  return false;
 }
 
 int
@@ -202,6 +215,10 @@ parameter_set (const char *key, const char *value)
   const char *reason = vddk_reason (key);
   size_t i;
 
+  if (is_for_the_library (key)) {
+    nbdkit_debug ("%s= is for VMware's library and means nothing here", key);
+    return 0;
+  }
   /* The value is not printed: it may be a password. */
   if (reason) {
     nbdkit_error ("%s=: %s", key, reason);

@@ -45,11 +45,15 @@ refused 'much' "$disk" cache=much
 refused "unknown parameter 'colour'" "$disk" colour=red
 refused 'search is empty' "$disk" search=
 
-for key in server user vm libdir thumbprint transports; do
+for key in server user vm thumbprint snapshot; do
   refused "^nbdkit: error: $key=: remote disks are not served" "$disk" $key=x
 done
 refused '^nbdkit: error: create-size=: disks are not created' \
   "$disk" create-size=1M
+
+# What tells VMware's library how to work does no harm.
+nbdkit_vmdk "$disk" libdir=/opt/vmware config=/etc/vddk.conf unbuffered=true \
+  transports=file compression=none --run 'nbdinfo --size "$uri"'
 
 # A password is not repeated, even where it is refused.
 refused '^nbdkit: error: password=: remote disks' "$disk" password=xyzzy

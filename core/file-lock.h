@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Byte locks, at the positions that qemu uses, so that its tools and we keep
+ * out of one another's way.
+ *
+ * A byte at 100 + n says "I use permission n", one at 200 + n says "I do not
+ * share permission n".  All are read locks of the open file description;
+ * testing for a write lock finds anybody's.  They are given back when the
+ * descriptor is closed.
+ */
+
+#ifndef VMDKIT_FILE_LOCK_H
+#define VMDKIT_FILE_LOCK_H
+
+#include "error.h"
+
+/* We read FD's file, and want nobody to write or resize it.  ERR_LOCKED when
+ * somebody does.  A file system without such locks is not an error.
+ */
+extern int file_lock_read (int fd, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (2)));
+
+#endif /* VMDKIT_FILE_LOCK_H */
