@@ -24,8 +24,8 @@ le16_load (const uint8_t *p)
 static inline uint32_t
 le32_load (const uint8_t *p)
 {
-  return p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 |
-         (uint32_t) p[3] << 24;
+  return p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16
+         | (uint32_t) p[3] << 24;
 }
 
 static inline uint64_t

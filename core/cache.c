@@ -166,8 +166,8 @@ pin (struct block *block)
 static void
 unlink_block (struct cache *cache, struct shard *shard, struct block *block)
 {
-  struct block **p
-    = bucket_of (cache, shard, hash_key (block->owner, block->index));
+  struct block **p =
+    bucket_of (cache, shard, hash_key (block->owner, block->index));
 
   while (*p != block)
     p = &(*p)->hash_next;
@@ -351,8 +351,8 @@ shrink_to_budget (struct cache *cache)
   unsigned fruitless = 0;
 
   while (cache_used (cache) > cache->budget && fruitless < NR_SHARDS) {
-    const unsigned i = atomic_fetch_add_explicit (&cache->next_victim, 1,
-                                                  memory_order_relaxed);
+    const unsigned i =
+      atomic_fetch_add_explicit (&cache->next_victim, 1, memory_order_relaxed);
 
     if (evict_one (cache, &cache->shards[i % NR_SHARDS]))
       fruitless = 0;
@@ -365,8 +365,8 @@ void
 cache_publish (struct cache *cache, struct cache_block *pub)
 {
   struct block *block = (struct block *) pub;
-  struct shard *shard
-    = shard_of (cache, hash_key (block->owner, block->index));
+  struct shard *shard =
+    shard_of (cache, hash_key (block->owner, block->index));
 
   {
     LOCK_FOR_SCOPE (&shard->lock);
@@ -384,8 +384,8 @@ void
 cache_abandon (struct cache *cache, struct cache_block *pub)
 {
   struct block *block = (struct block *) pub;
-  struct shard *shard
-    = shard_of (cache, hash_key (block->owner, block->index));
+  struct shard *shard =
+    shard_of (cache, hash_key (block->owner, block->index));
 
   {
     LOCK_FOR_SCOPE (&shard->lock);

@@ -54,8 +54,8 @@ extern void cache_forget (struct cache *cache, uint64_t owner)
  * frees it.  NULL (memory could not be had) sets err.
  */
 extern struct cache_block *cache_get (struct cache *cache, uint64_t owner,
-                                      uint64_t index, size_t size,
-                                      bool *fill, struct vmdk_error *err)
+                                      uint64_t index, size_t size, bool *fill,
+                                      struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
 
 /* Get it only if it is there and published; never waits.  NULL if not. */
@@ -73,9 +73,8 @@ extern struct cache_block *cache_claim (struct cache *cache, uint64_t owner,
 /* Give up all but the first SIZE bytes of a block that is being filled.
  * Returns the block, which may have moved.
  */
-extern struct cache_block *cache_shrink (struct cache *cache,
-                                         struct cache_block *block,
-                                         size_t size)
+extern struct cache_block *
+cache_shrink (struct cache *cache, struct cache_block *block, size_t size)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 extern void cache_publish (struct cache *cache, struct cache_block *block)

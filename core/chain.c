@@ -43,13 +43,12 @@ check_new_link (const struct chain *chain, const struct link *link,
 
   for (size_t i = 0; i < chain->nr_links; i++) {
     const struct link *other = chain->links[i];
-    const bool same
-      = id->device != 0 || id->inode != 0
-          ? id->device == other->identity.device
-              && id->inode == other->identity.inode
-              && id->offset == other->identity.offset
-          : link->store == other->store
-              && strcmp (link->name, other->name) == 0;
+    const bool same =
+      id->device != 0 || id->inode != 0
+        ? id->device == other->identity.device
+            && id->inode == other->identity.inode
+            && id->offset == other->identity.offset
+        : link->store == other->store && strcmp (link->name, other->name) == 0;
 
     if (same)
       return fail (err, ERR_CORRUPT,
@@ -81,8 +80,8 @@ add_link (struct chain *chain, struct link *link, struct vmdk_error *err)
                  "%s: has %" PRIu64 " bytes, and its child %s has %" PRIu64,
                  NAME (link->name), link->size,
                  NAME (chain->links[n - 1]->name), chain->links[n - 1]->size);
-  chain->visible[n] = n == 0 ? link->size
-                             : min_u64 (chain->visible[n - 1], link->size);
+  chain->visible[n] =
+    n == 0 ? link->size : min_u64 (chain->visible[n - 1], link->size);
   chain->links[chain->nr_links++] = steal_ptr (&mine);
   return 0;
 }
@@ -206,8 +205,8 @@ try_places (struct chain *chain, const struct chain_rules *rules,
 
   for (size_t i = 0; i < places->len; i++) {
     struct store *folder;
-    struct link *link
-      = open_place (chain, rules, child, &places->ptr[i], &folder, err);
+    struct link *link =
+      open_place (chain, rules, child, &places->ptr[i], &folder, err);
 
     if (link && check_cid (child, link, err) == 0) {
       drop_choice (&second);
@@ -380,9 +379,8 @@ chain_open (struct store *store, const char *name, enum store_open_flags flags,
   if (open_links (chain, store, name, flags, rules, err) == -1)
     return NULL;
   if (chain->nr_links > 2) {
-    chain->owners
-      = owners_new (chain->rules.resources->tables, chain->links,
-                    chain->visible, chain->nr_links, err);
+    chain->owners = owners_new (chain->rules.resources->tables, chain->links,
+                                chain->visible, chain->nr_links, err);
     if (!chain->owners)
       return NULL;
   }

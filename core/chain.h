@@ -45,10 +45,9 @@ struct chain_rules {
 struct chain;
 
 /* Open NAME in STORE (borrowed until chain_close) and its ancestors. */
-extern struct chain *chain_open (struct store *store, const char *name,
-                                 enum store_open_flags flags,
-                                 const struct chain_rules *rules,
-                                 struct vmdk_error *err)
+extern struct chain *
+chain_open (struct store *store, const char *name, enum store_open_flags flags,
+            const struct chain_rules *rules, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5)));
 
 /* NULL is allowed. */

@@ -15,22 +15,22 @@
 #include <stdlib.h>
 
 /* Return *PP and leave NULL behind. */
-#define steal_ptr(pp)                                                         \
-  __extension__({                                                             \
-    __typeof__ (*(pp)) stolen_ = *(pp);                                       \
-    *(pp) = NULL;                                                             \
-    stolen_;                                                                  \
+#define steal_ptr(pp)                   \
+  __extension__({                       \
+    __typeof__ (*(pp)) stolen_ = *(pp); \
+    *(pp) = NULL;                       \
+    stolen_;                            \
   })
 
 /* Define cleanup_NAME for a type that FREE_FUNCTION takes by pointer. */
-#define DEFINE_CLEANUP(name, type, free_function)                             \
-  static inline void cleanup_##name (type *pp)                                \
-  {                                                                           \
-    if (*pp) {                                                                \
-      const int saved_ = errno;                                               \
-      free_function (*pp);                                                    \
-      errno = saved_;                                                         \
-    }                                                                         \
+#define DEFINE_CLEANUP(name, type, free_function) \
+  static inline void cleanup_##name (type *pp)    \
+  {                                               \
+    if (*pp) {                                    \
+      const int saved_ = errno;                   \
+      free_function (*pp);                        \
+      errno = saved_;                             \
+    }                                             \
   }
 
 #define CLEANUP(name) __attribute__ ((cleanup (cleanup_##name)))
@@ -53,8 +53,8 @@ cleanup_unlock (pthread_mutex_t **mutex)
 }
 #define LOCK_JOIN_(a, b) a##b
 #define LOCK_NAME_(line) LOCK_JOIN_ (lock_at_line_, line)
-#define LOCK_FOR_SCOPE(mutex)                                                 \
-  CLEANUP (unlock) pthread_mutex_t *LOCK_NAME_ (__LINE__) = (mutex);          \
+#define LOCK_FOR_SCOPE(mutex)                                        \
+  CLEANUP (unlock) pthread_mutex_t *LOCK_NAME_ (__LINE__) = (mutex); \
   pthread_mutex_lock (LOCK_NAME_ (__LINE__))
 
 #endif /* VMDKIT_CLEANUP_H */

@@ -29,7 +29,7 @@
  * little) is kept, those of giant grains are not.
  */
 #define MAX_IDLE 32
-#define MAX_IDLE_BUFFER ((size_t)256 << 10)
+#define MAX_IDLE_BUFFER ((size_t) 256 << 10)
 
 #define ZLIB_HEADER_SIZE 2
 #define ZLIB_TRAILER_SIZE 4
@@ -84,9 +84,9 @@ explain (struct inflater *inflater, const uint8_t *in, size_t in_size,
   const size_t payload_size = in_size - ZLIB_HEADER_SIZE;
   size_t used, written;
 
-  switch (libdeflate_deflate_decompress_ex (inflater->engine,
-                                            in + ZLIB_HEADER_SIZE, payload_size,
-                                            out, size, &used, &written)) {
+  switch (libdeflate_deflate_decompress_ex (
+    inflater->engine, in + ZLIB_HEADER_SIZE, payload_size, out, size, &used,
+    &written)) {
   case LIBDEFLATE_SUCCESS:
     if (payload_size - used < ZLIB_TRAILER_SIZE)
       return fail (err, ERR_DAMAGED, "the compressed data ends early");
@@ -100,7 +100,8 @@ explain (struct inflater *inflater, const uint8_t *in, size_t in_size,
   case LIBDEFLATE_BAD_DATA:
     break;
   }
-  return fail (err, ERR_DAMAGED, "the compressed data is broken or ends early");
+  return fail (err, ERR_DAMAGED,
+               "the compressed data is broken or ends early");
 }
 
 static int
@@ -110,7 +111,8 @@ engine_run (struct inflater *inflater, const uint8_t *in, size_t in_size,
   size_t used;
 
   if (libdeflate_zlib_decompress_ex (inflater->engine, in, in_size, out, size,
-                                     &used, written) == LIBDEFLATE_SUCCESS)
+                                     &used, written)
+      == LIBDEFLATE_SUCCESS)
     return 0;
   return explain (inflater, in, in_size, out, size, err);
 }
@@ -145,10 +147,10 @@ engine_run (struct inflater *inflater, const uint8_t *in, size_t in_size,
   int r;
 
   inflateReset (z);
-  z->next_in = (uint8_t *)in;
-  z->avail_in = (uInt)in_size;
+  z->next_in = (uint8_t *) in;
+  z->avail_in = (uInt) in_size;
   z->next_out = out;
-  z->avail_out = (uInt)size;
+  z->avail_out = (uInt) size;
   r = inflate (z, Z_FINISH);
   *written = size - z->avail_out;
 
@@ -164,7 +166,8 @@ engine_run (struct inflater *inflater, const uint8_t *in, size_t in_size,
   }
   if (z->msg && strcmp (z->msg, "incorrect data check") == 0)
     return fail (err, ERR_DAMAGED, "the checksum is wrong");
-  return fail (err, ERR_DAMAGED, "the compressed data is broken or ends early");
+  return fail (err, ERR_DAMAGED,
+               "the compressed data is broken or ends early");
 }
 
 const char *
@@ -235,8 +238,9 @@ reserve (struct inflater_pool *pool, size_t memory)
   LOCK_FOR_SCOPE (&pool->lock);
   struct inflater *inflater;
 
-  while (pool->memory > 0 && (pool->memory > pool->memory_limit ||
-                              memory > pool->memory_limit - pool->memory))
+  while (pool->memory > 0
+         && (pool->memory > pool->memory_limit
+             || memory > pool->memory_limit - pool->memory))
     pthread_cond_wait (&pool->given_back, &pool->lock);
   pool->memory += memory;
 
@@ -297,7 +301,8 @@ inflater_put (struct inflater *inflater)
 }
 
 uint8_t *
-inflater_buffer (struct inflater *inflater, size_t size, struct vmdk_error *err)
+inflater_buffer (struct inflater *inflater, size_t size,
+                 struct vmdk_error *err)
 {
   if (size > inflater->buffer_size) {
     free (inflater->buffer); /* nothing in it is worth a realloc's copy */
@@ -335,7 +340,7 @@ inflate_grain (struct inflater *inflater, const uint8_t *in, size_t in_size,
   if (check_zlib_header (in, in_size, err) == -1)
     return -1;
   if (in_size > UINT_MAX || size > UINT_MAX) /* zlib counts in unsigned */
-    return fail (err, ERR_DAMAGED, "%zu bytes that inflate to %zu are too many",
-                 in_size, size);
+    return fail (err, ERR_DAMAGED,
+                 "%zu bytes that inflate to %zu are too many", in_size, size);
   return engine_run (inflater, in, in_size, out, size, written, err);
 }

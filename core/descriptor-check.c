@@ -101,7 +101,8 @@ check_version (const char *value, struct vmdk_error *err)
                  NAME (value));
   if (version > 4)
     return fail (err, ERR_UNSUPPORTED,
-                 "version \"%s\" is unknown, 1 to 4 can be read", NAME (value));
+                 "version \"%s\" is unknown, 1 to 4 can be read",
+                 NAME (value));
   return 0;
 }
 
@@ -127,8 +128,8 @@ header_value_check (enum header_key key, const char *value,
                    header_names[key], NAME (value));
     if (strlen (value) > DESCRIPTOR_MAX_NAME)
       return fail (
-          err, ERR_CORRUPT, "%s \"%s\" has %zu bytes, at most %d are allowed",
-          header_names[key], NAME (value), strlen (value), DESCRIPTOR_MAX_NAME);
+        err, ERR_CORRUPT, "%s \"%s\" has %zu bytes, at most %d are allowed",
+        header_names[key], NAME (value), strlen (value), DESCRIPTOR_MAX_NAME);
     return 0;
   default:
     return 0;
@@ -149,8 +150,8 @@ values_agree (enum header_key key, const char *a, const char *b)
   case KEY_PARENT_CID:
     return cid_parse (a, &cid_a) && cid_parse (b, &cid_b) && cid_a == cid_b;
   case KEY_VERSION:
-    return decimal_parse (a, &version_a) && decimal_parse (b, &version_b) &&
-           version_a == version_b;
+    return decimal_parse (a, &version_a) && decimal_parse (b, &version_b)
+           && version_a == version_b;
   case KEY_CREATE_TYPE:
   case KEY_PARENT_HINT:
     return strcmp (a, b) == 0;
@@ -193,13 +194,14 @@ means_encrypted (const struct line *line)
   const size_t len = strlen (line->key);
   const size_t suffix = strlen ("keySafe");
 
-  if (text_equal (line->key, "encryptionKeys") ||
-      text_equal (line->key, "keyID") || text_starts (line->key, "encryption."))
+  if (text_equal (line->key, "encryptionKeys")
+      || text_equal (line->key, "keyID")
+      || text_starts (line->key, "encryption."))
     return true;
   if (len >= suffix && text_equal (line->key + len - suffix, "keySafe"))
     return true;
-  return text_equal (line->key, "ddb.iofilters") &&
-         text_contains (line->value, "crypt");
+  return text_equal (line->key, "ddb.iofilters")
+         && text_contains (line->value, "crypt");
 }
 
 static int
@@ -220,8 +222,8 @@ refuse_encrypted (const struct descriptor *d, struct vmdk_error *err)
 static bool
 names_native_parent (const char *key)
 {
-  return text_equal (key, "ddb.objectParentUri") ||
-         text_starts (key, "ddb.nativeParent");
+  return text_equal (key, "ddb.objectParentUri")
+         || text_starts (key, "ddb.nativeParent");
 }
 
 /* The storage array holds what a native snapshot shares with its parent. */
@@ -236,8 +238,8 @@ refuse_native (const struct descriptor *d, struct vmdk_error *err)
 
     if (!line->key)
       continue;
-    if (text_equal (line->key, header_names[KEY_NATIVE_SNAPSHOT]) &&
-        *line->value && !text_equal (line->value, "no"))
+    if (text_equal (line->key, header_names[KEY_NATIVE_SNAPSHOT])
+        && *line->value && !text_equal (line->value, "no"))
       native = line;
     if (names_native_parent (line->key) && *line->value)
       has_parent = true;
@@ -388,8 +390,8 @@ descriptor_check (struct descriptor *d, const struct vmdk_log *log,
   if (refuse_encrypted (d, err) == -1 || check_header (d, err) == -1)
     return -1;
   descriptor_refresh (d);
-  if (refuse_native (d, err) == -1 || check_parent (d, err) == -1 ||
-      check_extents (d, err) == -1 || warn_repeated (d, log, err) == -1)
+  if (refuse_native (d, err) == -1 || check_parent (d, err) == -1
+      || check_extents (d, err) == -1 || warn_repeated (d, log, err) == -1)
     return -1;
   warn_header (d, log);
   return 0;

@@ -68,38 +68,39 @@ enum header_key {
 
 /* NR_HEADER_KEYS for a key that is not one of them. */
 extern enum header_key header_key_find (const char *key)
-    __attribute__ ((nonnull (1)));
+  __attribute__ ((nonnull (1)));
 extern const char *header_key_name (enum header_key key);
 
 /* Whether VALUE is well formed for KEY.  Errors do not name the line. */
 extern int header_value_check (enum header_key key, const char *value,
                                struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (2, 3)));
+  __attribute__ ((warn_unused_result, nonnull (2, 3)));
 
 /* Digits only.  What does not fit becomes UINT64_MAX, which no limit allows.
  */
 extern bool decimal_parse (const char *text, uint64_t *number)
-    __attribute__ ((nonnull (1, 2)));
+  __attribute__ ((nonnull (1, 2)));
 
 /* 1 to 8 hexadecimal digits, perhaps after "0x". */
 extern bool cid_parse (const char *text, uint32_t *cid)
-    __attribute__ ((nonnull (1, 2)));
+  __attribute__ ((nonnull (1, 2)));
 
 /* RW, RDONLY or NOACCESS, in any case, of LEN bytes. */
 extern bool access_word (const char *text, size_t len,
                          enum extent_access *access)
-    __attribute__ ((nonnull (1, 3)));
+  __attribute__ ((nonnull (1, 3)));
 
 /* Check what the parsed lines say, and set the typed header fields. */
 extern int descriptor_check (struct descriptor *descriptor,
-                             const struct vmdk_log *log, struct vmdk_error *err)
-    __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+                             const struct vmdk_log *log,
+                             struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
 /* Bring the typed header fields up to date with the lines, whose values
  * were checked.
  */
 extern void descriptor_refresh (struct descriptor *descriptor)
-    __attribute__ ((nonnull (1)));
+  __attribute__ ((nonnull (1)));
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
 

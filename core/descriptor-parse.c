@@ -71,8 +71,8 @@ bool
 access_word (const char *text, size_t len, enum extent_access *access)
 {
   for (size_t i = 0; i < COUNT (access_names); i++)
-    if (len == strlen (access_names[i]) &&
-        text_starts (text, access_names[i])) {
+    if (len == strlen (access_names[i])
+        && text_starts (text, access_names[i])) {
       *access = (enum extent_access) i;
       return true;
     }
@@ -89,8 +89,8 @@ decimal_parse (const char *text, uint64_t *number)
   for (; *text; text++) {
     if (*text < '0' || *text > '9')
       return false;
-    if (mul_overflow (n, 10, &n) ||
-        add_overflow (n, (uint64_t) (*text - '0'), &n)) {
+    if (mul_overflow (n, 10, &n)
+        || add_overflow (n, (uint64_t) (*text - '0'), &n)) {
       *number = UINT64_MAX;
       return text[strspn (text, "0123456789")] == '\0';
     }
@@ -169,8 +169,8 @@ check_extent_size (const struct extent_line *extent, const char *text,
     return fail (err, ERR_CORRUPT,
                  "extent size \"%s\" is more than %" PRIu64 " sectors",
                  NAME (text), MAX_SECTORS);
-  if (extent->nr_sectors == 0 &&
-      (extent->access != ACCESS_NOACCESS || extent->type != EXTENT_ZERO))
+  if (extent->nr_sectors == 0
+      && (extent->access != ACCESS_NOACCESS || extent->type != EXTENT_ZERO))
     return fail (err, ERR_CORRUPT,
                  "extent size \"%s\": only a NOACCESS ZERO extent may have "
                  "no sectors",
@@ -287,11 +287,11 @@ parse_extent (struct descriptor *d, char *s, struct extent_line *extent,
   const char *offset = "";
 
   if (!decimal_parse (size, &extent->nr_sectors))
-    return fail (err, ERR_CORRUPT, "extent size \"%s\" is not a decimal number",
-                 NAME (size));
-  if (parse_extent_type (type, &extent->type, err) == -1 ||
-      check_extent_size (extent, size, err) == -1 ||
-      parse_extent_place (s, extent, &offset, err) == -1)
+    return fail (err, ERR_CORRUPT,
+                 "extent size \"%s\" is not a decimal number", NAME (size));
+  if (parse_extent_type (type, &extent->type, err) == -1
+      || check_extent_size (extent, size, err) == -1
+      || parse_extent_place (s, extent, &offset, err) == -1)
     return -1;
 
   if (extent->type == EXTENT_ZERO) {
@@ -301,8 +301,8 @@ parse_extent (struct descriptor *d, char *s, struct extent_line *extent,
     if (extent->nr_sectors == 0)
       return 0;
   }
-  else if (check_extent_name (extent, err) == -1 ||
-           check_extent_offset (extent, offset, err) == -1)
+  else if (check_extent_name (extent, err) == -1
+           || check_extent_offset (extent, offset, err) == -1)
     return -1;
   return add_extent (d, extent, err);
 }
@@ -357,7 +357,8 @@ parse_assignment (struct descriptor *d, char *s, struct line *line,
   if (d->nr_keys >= DESCRIPTOR_MAX_KEYS)
     return fail (err, ERR_CORRUPT, "more than %d keys", DESCRIPTOR_MAX_KEYS);
 
-  if (parse_value (equals + 1 + strspn (equals + 1, BLANKS), &value, err) == -1)
+  if (parse_value (equals + 1 + strspn (equals + 1, BLANKS), &value, err)
+      == -1)
     return -1;
   s[key_len] = '\0';
   line->key = s;
@@ -466,8 +467,8 @@ parse_lines (struct descriptor *d, size_t len, struct vmdk_error *err)
 
     line.number = number;
     d->strings[at + line.len] = '\0';
-    if (check_raw_line (&line, err) == -1 ||
-        parse_line (d, d->strings + at, &line, &nr_extent_lines, err) == -1)
+    if (check_raw_line (&line, err) == -1
+        || parse_line (d, d->strings + at, &line, &nr_extent_lines, err) == -1)
       return fail_prefix (err, "line %" PRIu32, number);
     if (keep_line (d, &line, err) == -1)
       return -1;
@@ -509,8 +510,8 @@ descriptor_parse (const char *text, size_t len, const struct vmdk_log *log,
     return NULL;
   }
   d = descriptor_new (text, text_len, err);
-  if (!d || parse_lines (d, text_len, err) == -1 ||
-      descriptor_check (d, log, err) == -1)
+  if (!d || parse_lines (d, text_len, err) == -1
+      || descriptor_check (d, log, err) == -1)
     return NULL;
   return steal_ptr (&d);
 }
@@ -549,8 +550,8 @@ line_looks_right (const char *line, size_t len)
     after++;
   if (key_len == 0 || after == len)
     return false;
-  return line[after] == '=' ||
-         (after > key_len && access_word (line, key_len, &access));
+  return line[after] == '='
+         || (after > key_len && access_word (line, key_len, &access));
 }
 
 bool
@@ -587,7 +588,7 @@ descriptor_probe (const char *text, size_t len)
     }
     if (count < len) {
       nr_lines +=
-          text[count] == '\n' || count + 1 == len || text[count + 1] != '\n';
+        text[count] == '\n' || count + 1 == len || text[count + 1] != '\n';
       count++;
     }
     text += count;

@@ -212,7 +212,8 @@ take_line (struct descriptor *d, size_t i)
   const bool last = i + 1 == d->lines.len;
 
   d->nr_keys--;
-  if (!last && i > 0 && line[1].kind == LINE_EXTENT && ends_blank (&line[-1])) {
+  if (!last && i > 0 && line[1].kind == LINE_EXTENT
+      && ends_blank (&line[-1])) {
     /* invariant 2 */
     *line = (struct line){ .kind = LINE_OTHER,
                            .text = comment,
@@ -455,7 +456,7 @@ make_line (struct line *line, const char *key, const char *equals,
 {
   const size_t key_size = strlen (key) + 1, value_size = strlen (value) + 1;
   const size_t text_size_max =
-      key_size + strlen (equals) + value_size + strlen (end);
+    key_size + strlen (equals) + value_size + strlen (end);
   char *p = malloc (text_size_max + key_size + value_size);
 
   if (!p)
@@ -509,9 +510,9 @@ descriptor_set (struct descriptor *d, const char *key, const char *value,
   size_t i = find (d, key);
   const bool added = i == NOT_FOUND;
 
-  if (check_argument (key, value, err) == -1 ||
-      reserve_lines (d, MAX_NEW_LINES, err) == -1 ||
-      new_line (&line, added ? key : d->lines.ptr[i].key, value, err) == -1)
+  if (check_argument (key, value, err) == -1
+      || reserve_lines (d, MAX_NEW_LINES, err) == -1
+      || new_line (&line, added ? key : d->lines.ptr[i].key, value, err) == -1)
     return -1;
   if (check_growth (d, &line, added, err) == -1) {
     free (line.own);
@@ -529,8 +530,8 @@ descriptor_set (struct descriptor *d, const char *key, const char *value,
     *old = line;
     remove_others (d, line.key, i);
   }
-  if (text_equal (line.key, header_key_name (KEY_CID)) ||
-      text_equal (line.key, header_key_name (KEY_PARENT_CID)))
+  if (text_equal (line.key, header_key_name (KEY_CID))
+      || text_equal (line.key, header_key_name (KEY_PARENT_CID)))
     join_cids (d);
   descriptor_refresh (d);
   return 0;

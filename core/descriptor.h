@@ -110,22 +110,19 @@ extern uint64_t descriptor_nr_sectors (const struct descriptor *descriptor)
  * such a link cannot be anybody's parent.  The parent's is CID_NONE for a
  * base link.
  */
-extern bool descriptor_cid (const struct descriptor *descriptor,
-                            uint32_t *cid) __attribute__ ((nonnull (1, 2)));
-extern uint32_t
-descriptor_parent_cid (const struct descriptor *descriptor)
+extern bool descriptor_cid (const struct descriptor *descriptor, uint32_t *cid)
+  __attribute__ ((nonnull (1, 2)));
+extern uint32_t descriptor_parent_cid (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
 
 /* NULL when there is none or it is empty.  Never NULL for a parsed link with
  * a parent: then the hint was checked.  A base link may have a stale one.
  */
-extern const char *
-descriptor_parent_hint (const struct descriptor *descriptor)
+extern const char *descriptor_parent_hint (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
 
 /* "" when there is none. */
-extern const char *
-descriptor_create_type (const struct descriptor *descriptor)
+extern const char *descriptor_create_type (const struct descriptor *descriptor)
   __attribute__ ((nonnull (1)));
 
 /* The value of KEY (compared without case; "ddb." keys with their prefix),

@@ -216,8 +216,7 @@ disk_map (struct disk *disk, uint64_t offset, uint64_t count,
 
   chain_walk_start (&walk, disk->chain, offset, count, MAP_STATE);
   while ((r = chain_walk_next (&walk, &run, err)) == 0 && run.length > 0) {
-    const struct disk_piece piece
-      = piece_of (&run, last.offset + last.length);
+    const struct disk_piece piece = piece_of (&run, last.offset + last.length);
 
     if (last.length > 0 && piece.hole == last.hole && piece.zero == last.zero)
       last.length += piece.length;

@@ -44,10 +44,9 @@ struct disk;
 /* Open the disk NAME in STORE for reading.  STORE is borrowed until
  * disk_close.
  */
-extern struct disk *disk_open (struct store *store, const char *name,
-                               enum store_open_flags flags,
-                               const struct chain_rules *rules,
-                               struct vmdk_error *err)
+extern struct disk *
+disk_open (struct store *store, const char *name, enum store_open_flags flags,
+           const struct chain_rules *rules, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5)));
 
 /* NULL is allowed. */

@@ -50,8 +50,8 @@ text_escape (char *dst, size_t dst_size, const char *src)
     return;
   for (; *p; p++) {
     const int c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
-    const int c1_tail = (const char *) p > src && p[-1] == 0xc2
-                        && p[0] >= 0x80 && p[0] <= 0x9f;
+    const int c1_tail =
+      (const char *) p > src && p[-1] == 0xc2 && p[0] >= 0x80 && p[0] <= 0x9f;
     const int control = *p < 0x20 || *p == 0x7f || c1 || c1_tail;
 
     if (used + (control ? 4 : 1) >= dst_size)

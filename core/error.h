@@ -27,10 +27,10 @@ enum vmdk_error_kind {
   ERR_UNSUPPORTED, /* understood, and nothing we can serve (ENOTSUP) */
   ERR_DENIED,      /* refused by the rules for strangers' images (EACCES) */
   ERR_MISSING,     /* a file, link or member is not there (ENOENT) */
-  ERR_MISMATCH,    /* the parent is not the one the child was made on (ESTALE) */
-  ERR_LOCKED,      /* another program uses the file (EBUSY) */
-  ERR_READ_ONLY,   /* cannot be written (EROFS) */
-  ERR_ARGUMENT,    /* the caller asked for something that cannot be (EINVAL) */
+  ERR_MISMATCH,  /* the parent is not the one the child was made on (ESTALE) */
+  ERR_LOCKED,    /* another program uses the file (EBUSY) */
+  ERR_READ_ONLY, /* cannot be written (EROFS) */
+  ERR_ARGUMENT,  /* the caller asked for something that cannot be (EINVAL) */
 };
 
 #define ERROR_TEXT_SIZE 1024
@@ -49,8 +49,8 @@ extern int fail (struct vmdk_error *err, enum vmdk_error_kind kind,
 /* The same with an errno value of the caller's choice; ": " and the system's
  * words for it are appended.
  */
-extern int fail_errno (struct vmdk_error *err, int errnum,
-                       const char *fmt, ...)
+extern int fail_errno (struct vmdk_error *err, int errnum, const char *fmt,
+                       ...)
   __attribute__ ((format (printf, 3, 4), nonnull (1, 3), cold));
 
 /* Memory could not be had. */
@@ -69,7 +69,7 @@ extern int fail_prefix (struct vmdk_error *err, const char *fmt, ...)
 #define NAME_TEXT_SIZE 208
 extern const char *name_text (char buf[NAME_TEXT_SIZE], const char *name)
   __attribute__ ((nonnull (1, 2)));
-#define NAME(name) name_text ((char[NAME_TEXT_SIZE]) { 0 }, (name))
+#define NAME(name) name_text ((char[NAME_TEXT_SIZE]){ 0 }, (name))
 
 /* Make a whole text safe to print on one line: control bytes (C0, DEL and
  * the two-byte UTF-8 form of C1) become \xNN.  What does not fit is cut.

@@ -58,7 +58,7 @@ struct cowd {
 static const struct cowd *
 cowd_of (const struct grain_index *index)
 {
-  return (const struct cowd *)index->extent;
+  return (const struct cowd *) index->extent;
 }
 
 static int
@@ -69,10 +69,11 @@ cowd_locate (const struct grain_index *index, uint64_t table, uint64_t entry,
   const uint64_t size = cowd->extent.media->size;
 
   if (entry < cowd->gd_end)
-    return fail (err, ERR_DAMAGED,
-                 "grain table %" PRIu64 " at sector %" PRIu64
-                 " lies before the end of the grain directory, sector %" PRIu64,
-                 table, entry, cowd->gd_end);
+    return fail (
+      err, ERR_DAMAGED,
+      "grain table %" PRIu64 " at sector %" PRIu64
+      " lies before the end of the grain directory, sector %" PRIu64,
+      table, entry, cowd->gd_end);
   *offset = sectors_to_bytes (entry); /* invariant 2 */
   if (!range_inside (*offset, COWD_TABLE_BYTES, size))
     return fail (err, ERR_DAMAGED,
@@ -98,9 +99,9 @@ cowd_classify (const struct grain_index *index, uint64_t grain, uint64_t entry,
   const uint64_t offset = sectors_to_bytes (entry); /* invariant 2 */
   const uint64_t needed = needed_bytes (index, grain);
 
-  if (entry < cowd->gd_end ||
-      !range_inside (offset, needed, cowd->extent.media->size) ||
-      grain_index_hits_table (index, offset, needed))
+  if (entry < cowd->gd_end
+      || !range_inside (offset, needed, cowd->extent.media->size)
+      || grain_index_hits_table (index, offset, needed))
     return RUN_DAMAGED;
   *media_offset = offset;
   return RUN_DATA;
@@ -131,16 +132,16 @@ cowd_explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
 }
 
 static const struct grain_rules cowd_rules = {
-    .locate = cowd_locate,
-    .classify = cowd_classify,
-    .explain = cowd_explain,
+  .locate = cowd_locate,
+  .classify = cowd_classify,
+  .explain = cowd_explain,
 };
 
 static int
 cowd_map (struct extent *extent, uint64_t offset, uint64_t count,
           enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  struct cowd *cowd = (struct cowd *)extent;
+  struct cowd *cowd = (struct cowd *) extent;
 
   return grain_index_map (&cowd->index, offset, count, detail, run, err);
 }
@@ -149,25 +150,25 @@ static int
 cowd_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
            struct vmdk_error *err)
 {
-  struct cowd *cowd = (struct cowd *)extent;
+  struct cowd *cowd = (struct cowd *) extent;
 
-  (void)buf, (void)count;
+  (void) buf, (void) count;
   return grain_index_damage (&cowd->index, offset, err);
 }
 
 static void
 cowd_close (struct extent *extent)
 {
-  struct cowd *cowd = (struct cowd *)extent;
+  struct cowd *cowd = (struct cowd *) extent;
 
   grain_index_destroy (&cowd->index);
 }
 
 static const struct extent_ops cowd_ops = {
-    .name = "COWD",
-    .map = cowd_map,
-    .read = cowd_read,
-    .close = cowd_close,
+  .name = "COWD",
+  .map = cowd_map,
+  .read = cowd_read,
+  .close = cowd_close,
 };
 
 static void
@@ -186,7 +187,8 @@ header_decode (struct bytes *in, struct cowd_header *h)
 }
 
 static int
-header_read (struct media *media, struct cowd_header *h, struct vmdk_error *err)
+header_read (struct media *media, struct cowd_header *h,
+             struct vmdk_error *err)
 {
   uint8_t buf[COWD_HEADER_SIZE];
   struct bytes in = bytes_of (buf, sizeof buf);
@@ -235,7 +237,7 @@ header_check_fields (const struct cowd_header *h, struct vmdk_error *err)
 static uint64_t
 header_nr_tables (const struct cowd_header *h)
 {
-  return div_round_up (h->nr_sectors, (uint64_t)COWD_ENTRIES * h->grain_size);
+  return div_round_up (h->nr_sectors, (uint64_t) COWD_ENTRIES * h->grain_size);
 }
 
 /* The directory, against the capacity and the file's SIZE. */
@@ -255,7 +257,7 @@ header_check_directory (const struct cowd_header *h, uint64_t size,
                  "COWD header: numGDEntries %" PRIu32 " is not from %" PRIu64
                  " to %" PRIu64 " for numSectors %" PRIu32,
                  h->nr_gd_entries, least, most, h->nr_sectors);
-  if (!range_inside (offset, (uint64_t)COWD_ENTRY_SIZE * h->nr_gd_entries,
+  if (!range_inside (offset, (uint64_t) COWD_ENTRY_SIZE * h->nr_gd_entries,
                      size))
     return fail (err, ERR_CORRUPT,
                  "COWD header: gdOffset %" PRIu32 " with %" PRIu32
@@ -266,8 +268,8 @@ header_check_directory (const struct cowd_header *h, uint64_t size,
 
 /* The header's capacity against the descriptor's. */
 static int
-header_check_capacity (const struct cowd_header *h, const struct extent *extent,
-                       struct vmdk_error *err)
+header_check_capacity (const struct cowd_header *h,
+                       const struct extent *extent, struct vmdk_error *err)
 {
   const uint64_t nr_sectors = bytes_to_sectors (extent->size);
 
@@ -320,13 +322,13 @@ struct extent *
 extent_cowd_open (const struct extent_source *source, struct vmdk_error *err)
 {
   struct cowd *cowd = extent_alloc (sizeof *cowd, &cowd_ops, source, err);
-  CLEANUP_EXTENT struct extent *extent = (struct extent *)cowd;
+  CLEANUP_EXTENT struct extent *extent = (struct extent *) cowd;
   struct cowd_header header;
 
-  if (!cowd || header_read (extent->media, &header, err) == -1 ||
-      header_check_fields (&header, err) == -1 ||
-      header_check_directory (&header, extent->media->size, err) == -1 ||
-      header_check_capacity (&header, extent, err) == -1)
+  if (!cowd || header_read (extent->media, &header, err) == -1
+      || header_check_fields (&header, err) == -1
+      || header_check_directory (&header, extent->media->size, err) == -1
+      || header_check_capacity (&header, extent, err) == -1)
     return NULL;
   warn_of_neglect (&header, extent);
   set_layout (cowd, &header);

@@ -26,10 +26,10 @@ static int
 flat_map (struct extent *extent, uint64_t offset, uint64_t count,
           enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  const struct flat *flat = (const struct flat *)extent;
+  const struct flat *flat = (const struct flat *) extent;
   bool hole;
 
-  (void)err;
+  (void) err;
   run->state = RUN_DATA;
   run->length = count;
   if (detail == MAP_WHERE) {
@@ -44,7 +44,8 @@ flat_map (struct extent *extent, uint64_t offset, uint64_t count,
   struct vmdk_error ignored;
   uint64_t length;
   if (media_map (extent->media, flat->start + offset, count, &hole, &length,
-                 &ignored) == -1)
+                 &ignored)
+      == -1)
     return 0;
   if (hole)
     run->state = RUN_HOLE;
@@ -53,8 +54,8 @@ flat_map (struct extent *extent, uint64_t offset, uint64_t count,
 }
 
 static const struct extent_ops flat_ops = {
-    .name = "flat",
-    .map = flat_map,
+  .name = "flat",
+  .map = flat_map,
 };
 
 /* Set *start and check that the file holds the whole extent. */
@@ -65,8 +66,8 @@ check_range (const struct extent_source *source, uint64_t *start,
   const struct extent_line *line = source->line;
   uint64_t end;
 
-  if (add_overflow (line->offset_sector, line->nr_sectors, &end) ||
-      end > MAX_SECTORS)
+  if (add_overflow (line->offset_sector, line->nr_sectors, &end)
+      || end > MAX_SECTORS)
     return fail (err, ERR_CORRUPT,
                  "flat extent of %" PRIu64 " sectors at sector %" PRIu64
                  " of the file ends beyond sector %" PRIu64,
@@ -84,7 +85,7 @@ struct extent *
 extent_flat_open (const struct extent_source *source, struct vmdk_error *err)
 {
   struct flat *flat = extent_alloc (sizeof *flat, &flat_ops, source, err);
-  CLEANUP_EXTENT struct extent *extent = (struct extent *)flat;
+  CLEANUP_EXTENT struct extent *extent = (struct extent *) flat;
 
   if (!flat || check_range (source, &flat->start, err) == -1)
     return NULL;

@@ -41,8 +41,8 @@
 #define SE_ENTRIES 4096
 #define SE_ENTRY_SIZE 8
 #define SE_DIRECTORY_TAG UINT64_C (0x10000000)
-#define SE_MAX_SECTORS                                                         \
-  (UINT64_C (1) << 37) /* 64 TiB, vSphere's limit is 62                        \
+#define SE_MAX_SECTORS                                  \
+  (UINT64_C (1) << 37) /* 64 TiB, vSphere's limit is 62 \
                         */
 
 enum se_region_name {
@@ -58,8 +58,8 @@ enum se_region_name {
 };
 
 static const char *const region_names[SE_NR_REGIONS] = {
-    "volatile header", "journal header", "journal",  "grain directory",
-    "grain tables",    "free bitmap",    "back map", "grains",
+  "volatile header", "journal header", "journal",  "grain directory",
+  "grain tables",    "free bitmap",    "back map", "grains",
 };
 
 struct se_region {
@@ -96,7 +96,7 @@ struct sesparse {
 static const struct sesparse *
 sesparse_of (const struct grain_index *index)
 {
-  return (const struct sesparse *)index->extent;
+  return (const struct sesparse *) index->extent;
 }
 
 static int
@@ -164,8 +164,8 @@ sesparse_classify (const struct grain_index *index, uint64_t grain,
   case 2:
     return RUN_ZERO;
   case 3:
-    if (!number_in_region (se, number) ||
-        !inside_file (index, grain, offset_of_number (se, number)))
+    if (!number_in_region (se, number)
+        || !inside_file (index, grain, offset_of_number (se, number)))
       return RUN_DAMAGED;
     *media_offset = offset_of_number (se, number);
     return RUN_DATA;
@@ -199,16 +199,16 @@ sesparse_explain (const struct grain_index *index, uint64_t grain,
 }
 
 static const struct grain_rules sesparse_rules = {
-    .locate = sesparse_locate,
-    .classify = sesparse_classify,
-    .explain = sesparse_explain,
+  .locate = sesparse_locate,
+  .classify = sesparse_classify,
+  .explain = sesparse_explain,
 };
 
 static int
 sesparse_map (struct extent *extent, uint64_t offset, uint64_t count,
               enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  struct sesparse *se = (struct sesparse *)extent;
+  struct sesparse *se = (struct sesparse *) extent;
 
   return grain_index_map (&se->index, offset, count, detail, run, err);
 }
@@ -217,25 +217,25 @@ static int
 sesparse_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
                struct vmdk_error *err)
 {
-  struct sesparse *se = (struct sesparse *)extent;
+  struct sesparse *se = (struct sesparse *) extent;
 
-  (void)buf, (void)count;
+  (void) buf, (void) count;
   return grain_index_damage (&se->index, offset, err);
 }
 
 static void
 sesparse_close (struct extent *extent)
 {
-  struct sesparse *se = (struct sesparse *)extent;
+  struct sesparse *se = (struct sesparse *) extent;
 
   grain_index_destroy (&se->index);
 }
 
 static const struct extent_ops sesparse_ops = {
-    .name = "seSparse",
-    .map = sesparse_map,
-    .read = sesparse_read,
-    .close = sesparse_close,
+  .name = "seSparse",
+  .map = sesparse_map,
+  .read = sesparse_read,
+  .close = sesparse_close,
 };
 
 static void
@@ -346,7 +346,8 @@ region_check (const struct se_header *h, size_t i, uint64_t size,
 
 /* invariant 1 */
 static int
-regions_check (const struct se_header *h, uint64_t size, struct vmdk_error *err)
+regions_check (const struct se_header *h, uint64_t size,
+               struct vmdk_error *err)
 {
   for (size_t i = 0; i < SE_NR_REGIONS; i++) {
     const struct se_region *a = &h->regions[i];
@@ -426,8 +427,8 @@ header_read (const struct extent *extent, struct se_header *h,
   if (media_pread (extent->media, buf, sizeof buf, 0, err) == -1)
     return -1;
   header_decode (&in, h);
-  if (header_check_fields (h, err) == -1 ||
-      regions_check (h, size, err) == -1 || header_check_lengths (h, err) == -1)
+  if (header_check_fields (h, err) == -1 || regions_check (h, size, err) == -1
+      || header_check_lengths (h, err) == -1)
     return -1;
   return header_check_capacity (h, extent, err);
 }
@@ -463,7 +464,8 @@ volatile_header_read (const struct extent *extent, uint64_t sector,
   struct se_volatile_header v;
 
   if (media_pread (extent->media, buf, sizeof buf, sectors_to_bytes (sector),
-                   err) == -1)
+                   err)
+      == -1)
     return -1;
   volatile_header_decode (&in, &v);
   if (v.magic != SE_VOLATILE_MAGIC)
@@ -492,7 +494,7 @@ set_layout (struct sesparse *se, const struct se_header *h)
   se->index.nr_tables = header_nr_tables (h);
   se->index.entry_size = SE_ENTRY_SIZE;
   se->index.directory_offset =
-      sectors_to_bytes (h->regions[SE_DIRECTORY].start);
+    sectors_to_bytes (h->regions[SE_DIRECTORY].start);
 }
 
 struct extent *
@@ -500,12 +502,13 @@ extent_sesparse_open (const struct extent_source *source,
                       struct vmdk_error *err)
 {
   struct sesparse *se = extent_alloc (sizeof *se, &sesparse_ops, source, err);
-  CLEANUP_EXTENT struct extent *extent = (struct extent *)se;
+  CLEANUP_EXTENT struct extent *extent = (struct extent *) se;
   struct se_header header;
 
-  if (!se || header_read (extent, &header, err) == -1 ||
-      volatile_header_read (extent, header.regions[SE_VOLATILE_HEADER].start,
-                            err) == -1)
+  if (!se || header_read (extent, &header, err) == -1
+      || volatile_header_read (extent,
+                               header.regions[SE_VOLATILE_HEADER].start, err)
+           == -1)
     return NULL;
   set_layout (se, &header);
   if (grain_index_init (&se->index, err) == -1)

@@ -124,8 +124,8 @@ explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
          struct vmdk_error *err)
 {
   const struct extent_sparse *sparse = sparse_of (index);
-  const char *what
-    = touches_metadata (sparse, entry, sparse->header.grain_size);
+  const char *what =
+    touches_metadata (sparse, entry, sparse->header.grain_size);
 
   if (entry == TABLE_ENTRY_ZERO)
     fail (err, ERR_DAMAGED,
@@ -213,10 +213,10 @@ read_header (struct extent_sparse *sparse, struct vmdk_error *err)
                  NAME (sparse->common.name));
 
   sparse->file_sectors = bytes_to_sectors (media->size);
-  sparse->directory_sectors
-    = div_round_up (sparse_header_nr_tables (h) * 4, SECTOR_SIZE);
-  sparse->index.mirror_offset
-    = use_redundant ? sectors_to_bytes (h->rgd_offset) : 0;
+  sparse->directory_sectors =
+    div_round_up (sparse_header_nr_tables (h) * 4, SECTOR_SIZE);
+  sparse->index.mirror_offset =
+    use_redundant ? sectors_to_bytes (h->rgd_offset) : 0;
   return 0;
 }
 
@@ -257,8 +257,8 @@ static const struct extent_ops ops = {
 struct extent *
 extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
 {
-  struct extent_sparse *sparse
-    = extent_alloc (sizeof *sparse, &ops, source, err);
+  struct extent_sparse *sparse =
+    extent_alloc (sizeof *sparse, &ops, source, err);
   if (!sparse)
     return NULL;
   CLEANUP_EXTENT struct extent *extent = &sparse->common;

@@ -45,7 +45,7 @@
 #define MAX_GROWTH 2
 
 /* The most to read before the grain's header has told its length. */
-#define MAX_FIRST_READ ((uint64_t)128 << 10)
+#define MAX_FIRST_READ ((uint64_t) 128 << 10)
 
 /* Sequential readers that are told apart, roughly. */
 #define NR_RECENT 16
@@ -59,7 +59,7 @@
 struct stream {
   struct extent extent;
   struct grain_index index;
-  struct stream_scan *scan;    /* in place of the index; NULL if there is one */
+  struct stream_scan *scan; /* in place of the index; NULL if there is one */
   struct sparse_header header; /* the footer's, if there is one */
   uint64_t first_lba; /* of this extent in the disk; 0 if it is all of it */
   uint64_t nr_grains;
@@ -81,7 +81,7 @@ struct stored {
 static const struct stream *
 stream_of (const struct grain_index *index)
 {
-  return (const struct stream *)index->extent;
+  return (const struct stream *) index->extent;
 }
 
 /* -- Tables and entries ------------------------------------------------- */
@@ -92,19 +92,20 @@ what_is_at (const struct grain_index *index, uint64_t sector, uint64_t count)
 {
   const struct sparse_header *h = &stream_of (index)->header;
   const uint64_t gd_sectors =
-      div_round_up (index->nr_tables * index->entry_size, SECTOR_SIZE);
+    div_round_up (index->nr_tables * index->entry_size, SECTOR_SIZE);
 
   if (sector == 0)
     return "header";
-  if (h->descriptor_offset != 0 &&
-      ranges_overlap (sector, count, h->descriptor_offset, h->descriptor_size))
+  if (h->descriptor_offset != 0
+      && ranges_overlap (sector, count, h->descriptor_offset,
+                         h->descriptor_size))
     return "descriptor";
-  if (ranges_overlap (sector, count, bytes_to_sectors (index->directory_offset),
-                      gd_sectors))
+  if (ranges_overlap (sector, count,
+                      bytes_to_sectors (index->directory_offset), gd_sectors))
     return "grain directory";
-  if (index->mirror_offset != 0 &&
-      ranges_overlap (sector, count, bytes_to_sectors (index->mirror_offset),
-                      gd_sectors))
+  if (index->mirror_offset != 0
+      && ranges_overlap (sector, count,
+                         bytes_to_sectors (index->mirror_offset), gd_sectors))
     return "redundant grain directory";
   return NULL;
 }
@@ -124,7 +125,8 @@ stream_locate (const struct grain_index *index, uint64_t table, uint64_t entry,
                  table, entry, index->extent->media->size);
   if (what)
     return fail (err, ERR_DAMAGED,
-                 "grain table %" PRIu64 " at sector %" PRIu64 " lies in the %s",
+                 "grain table %" PRIu64 " at sector %" PRIu64
+                 " lies in the %s",
                  table, entry, what);
   return 0;
 }
@@ -138,20 +140,20 @@ stream_classify (const struct grain_index *index, uint64_t grain,
 {
   const struct stream *stream = stream_of (index);
 
-  (void)grain;
+  (void) grain;
   if (entry == 1 && (stream->header.flags & SPARSE_ZERO_GRAIN_ENTRY))
     return RUN_ZERO;
   *media_offset = sectors_to_bytes (entry);
   if (!range_inside (*media_offset, STREAM_GRAIN_HEADER_SIZE,
-                     stream->extent.media->size) ||
-      what_is_at (index, entry, 1))
+                     stream->extent.media->size)
+      || what_is_at (index, entry, 1))
     return RUN_DAMAGED;
   return RUN_PACKED;
 }
 
 static void
-stream_explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
-                struct vmdk_error *err)
+stream_explain (const struct grain_index *index, uint64_t grain,
+                uint64_t entry, struct vmdk_error *err)
 {
   const char *what = what_is_at (index, entry, 1);
 
@@ -169,9 +171,9 @@ stream_explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
 }
 
 static const struct grain_rules stream_rules = {
-    .locate = stream_locate,
-    .classify = stream_classify,
-    .explain = stream_explain,
+  .locate = stream_locate,
+  .classify = stream_classify,
+  .explain = stream_explain,
 };
 
 /* -- One grain ---------------------------------------------------------- */
@@ -193,12 +195,13 @@ find_grain (struct stream *stream, uint64_t grain, struct stored *stored,
   }
   if (grain_index_entry (&stream->index, grain, &entry, &next, err) == -1)
     return -1;
-  if (entry == 0 || stream_classify (&stream->index, grain, entry,
-                                     &stored->offset) != RUN_PACKED)
+  if (entry == 0
+      || stream_classify (&stream->index, grain, entry, &stored->offset)
+           != RUN_PACKED)
     return fail (err, ERR_DAMAGED, "grain table entry %" PRIu64 " is bad",
                  entry);
   stored->end =
-      next != 0 ? sectors_to_bytes (next) : stream->extent.media->size;
+    next != 0 ? sectors_to_bytes (next) : stream->extent.media->size;
   return 0;
 }
 
@@ -262,23 +265,24 @@ first_read_size (const struct stream *stream, const struct stored *stored)
   const uint64_t usual = stream->extent.grain_size + 2 * SECTOR_SIZE;
 
   return min_u64 (min_u64 (usual, MAX_FIRST_READ),
-                  min_u64 (stored->end, stream->extent.media->size) -
-                      stored->offset);
+                  min_u64 (stored->end, stream->extent.media->size)
+                    - stored->offset);
 }
 
 /* Read a grain's header and compressed bytes into the inflater's buffer. */
 static const uint8_t *
-read_stored (struct stream *stream, uint64_t grain, const struct stored *stored,
-             struct inflater *inflater, uint64_t *payload_size,
-             struct vmdk_error *err)
+read_stored (struct stream *stream, uint64_t grain,
+             const struct stored *stored, struct inflater *inflater,
+             uint64_t *payload_size, struct vmdk_error *err)
 {
   struct media *media = stream->extent.media;
   const uint64_t first = first_read_size (stream, stored);
   uint8_t *buf = inflater_buffer (inflater, first, err);
   uint64_t whole;
 
-  if (!buf || media_pread (media, buf, first, stored->offset, err) == -1 ||
-      check_grain_header (stream, grain, stored, buf, payload_size, err) == -1)
+  if (!buf || media_pread (media, buf, first, stored->offset, err) == -1
+      || check_grain_header (stream, grain, stored, buf, payload_size, err)
+           == -1)
     return NULL;
   whole = STREAM_GRAIN_HEADER_SIZE + *payload_size;
   if (whole > first) {
@@ -298,8 +302,8 @@ check_length (const struct stream *stream, uint64_t grain, size_t length,
 {
   const uint64_t start = grain << stream->grain_shift;
   const uint64_t valid =
-      min_u64 (stream->extent.grain_size,
-               sectors_to_bytes (stream->header.capacity) - start);
+    min_u64 (stream->extent.grain_size,
+             sectors_to_bytes (stream->header.capacity) - start);
 
   if (length != stream->extent.grain_size && length != valid)
     return fail (err, ERR_DAMAGED, "it inflates to %zu bytes, not %" PRIu64,
@@ -321,10 +325,11 @@ unpack (struct stream *stream, uint64_t grain, struct inflater *inflater,
   if (find_grain (stream, grain, &stored, err) == -1)
     return -1;
   payload = read_stored (stream, grain, &stored, inflater, &payload_size, err);
-  if (!payload ||
-      inflate_grain (inflater, payload, payload_size, out, grain_size, &length,
-                     err) == -1 ||
-      check_length (stream, grain, length, err) == -1)
+  if (!payload
+      || inflate_grain (inflater, payload, payload_size, out, grain_size,
+                        &length, err)
+           == -1
+      || check_length (stream, grain, length, err) == -1)
     return -1;
   memset (out + length, 0, grain_size - length);
   log_debug (&stream->extent.rules->log, LOG_GRAINS,
@@ -430,7 +435,8 @@ read_ahead (void *opaque, uint64_t grain)
   if (find_grain (stream, grain, &stored, &ignored) == -1)
     return;
 
-  CLEANUP_INFLATER struct inflater *inflater = take_inflater (stream, &ignored);
+  CLEANUP_INFLATER struct inflater *inflater =
+    take_inflater (stream, &ignored);
   if (!inflater)
     return;
   block = cache_claim (cache, stream->owner, grain, stream->extent.grain_size);
@@ -464,7 +470,8 @@ note_part (struct stream *stream, uint64_t grain)
   if (atomic_load_explicit (this, memory_order_relaxed) == grain + 1)
     return;
   atomic_store_explicit (this, grain + 1, memory_order_relaxed);
-  if (grain > 0 && atomic_load_explicit (before, memory_order_relaxed) == grain)
+  if (grain > 0
+      && atomic_load_explicit (before, memory_order_relaxed) == grain)
     ask_ahead (stream, grain + 1, READ_AHEAD);
 }
 
@@ -487,7 +494,7 @@ static int
 stream_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
              struct vmdk_error *err)
 {
-  struct stream *stream = (struct stream *)extent;
+  struct stream *stream = (struct stream *) extent;
   uint8_t *out = buf;
 
   while (count > 0) {
@@ -495,8 +502,8 @@ stream_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
     const size_t within = offset & (extent->grain_size - 1);
     const size_t n = min_u64 (count, extent->grain_size - within);
     const int r = n == extent->grain_size
-                      ? read_whole (stream, grain, out, err)
-                      : read_part (stream, grain, out, n, within, err);
+                    ? read_whole (stream, grain, out, err)
+                    : read_part (stream, grain, out, n, within, err);
 
     if (r == -1)
       return -1;
@@ -510,7 +517,7 @@ stream_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
 static void
 stream_readahead (struct extent *extent, uint64_t offset, uint64_t count)
 {
-  struct stream *stream = (struct stream *)extent;
+  struct stream *stream = (struct stream *) extent;
   const uint64_t first = offset >> stream->grain_shift;
   const uint64_t last = (offset + count - 1) >> stream->grain_shift;
 
@@ -528,8 +535,8 @@ map_by_scan (const struct stream *stream, uint64_t offset, uint64_t count,
 
   run->state = stream_scan_find (stream->scan, offset >> stream->grain_shift,
                                  &sector, &end);
-  while ((run->state != RUN_PACKED || detail == MAP_STATE) && end <= last &&
-         stream_scan_find (stream->scan, end, &sector, &next) == run->state)
+  while ((run->state != RUN_PACKED || detail == MAP_STATE) && end <= last
+         && stream_scan_find (stream->scan, end, &sector, &next) == run->state)
     end = next;
   run->length = end > last ? count : (end << stream->grain_shift) - offset;
 }
@@ -538,7 +545,7 @@ static int
 stream_map (struct extent *extent, uint64_t offset, uint64_t count,
             enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  struct stream *stream = (struct stream *)extent;
+  struct stream *stream = (struct stream *) extent;
 
   if (!stream->scan)
     return grain_index_map (&stream->index, offset, count, detail, run, err);
@@ -551,7 +558,7 @@ stream_map (struct extent *extent, uint64_t offset, uint64_t count,
 static void
 stream_close (struct extent *extent)
 {
-  struct stream *stream = (struct stream *)extent;
+  struct stream *stream = (struct stream *) extent;
 
   if (stream->owner != 0) {
     /* First: a job may be filling a block. */
@@ -563,15 +570,16 @@ stream_close (struct extent *extent)
 }
 
 static const struct extent_ops stream_ops = {
-    .name = "streamOptimized",
-    .map = stream_map,
-    .read = stream_read,
-    .readahead = stream_readahead,
-    .close = stream_close,
+  .name = "streamOptimized",
+  .map = stream_map,
+  .read = stream_read,
+  .readahead = stream_readahead,
+  .close = stream_close,
 };
 
 static int
-read_header (struct stream *stream, bool *use_redundant, struct vmdk_error *err)
+read_header (struct stream *stream, bool *use_redundant,
+             struct vmdk_error *err)
 {
   const struct extent *extent = &stream->extent;
   struct sparse_header *h = &stream->header;
@@ -609,7 +617,7 @@ recover (struct stream *stream, const struct vmdk_error *why,
   log_warning (&extent->rules->log, "%s: %s: scanning the stream",
                NAME (extent->name), why->text);
   stream->scan =
-      stream_scan_new (extent, &stream->header, stream->first_lba, err);
+    stream_scan_new (extent, &stream->header, stream->first_lba, err);
   return stream->scan ? 0 : -1;
 }
 
@@ -622,8 +630,8 @@ use_footer (struct stream *stream, bool *use_redundant, struct vmdk_error *err)
   struct vmdk_error why;
   bool found;
 
-  if (stream_footer_find (extent, &stream->header, &footer, &found, &why) ==
-      -1) {
+  if (stream_footer_find (extent, &stream->header, &footer, &found, &why)
+      == -1) {
     if (why.kind == ERR_CORRUPT)
       return recover (stream, &why, err);
     *err = why;
@@ -694,16 +702,16 @@ struct extent *
 extent_stream_open (const struct extent_source *source, struct vmdk_error *err)
 {
   struct stream *stream =
-      extent_alloc (sizeof *stream, &stream_ops, source, err);
-  CLEANUP_EXTENT struct extent *extent = (struct extent *)stream;
+    extent_alloc (sizeof *stream, &stream_ops, source, err);
+  CLEANUP_EXTENT struct extent *extent = (struct extent *) stream;
   bool use_redundant;
 
   if (!stream)
     return NULL;
   if (!source->single)
     stream->first_lba = bytes_to_sectors (source->disk_offset);
-  if (read_header (stream, &use_redundant, err) == -1 ||
-      use_footer (stream, &use_redundant, err) == -1)
+  if (read_header (stream, &use_redundant, err) == -1
+      || use_footer (stream, &use_redundant, err) == -1)
     return NULL;
   warn_of_header (stream, use_redundant || stream->scan);
   set_layout (stream);

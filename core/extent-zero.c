@@ -16,7 +16,7 @@ static int
 zero_map (struct extent *extent, uint64_t offset, uint64_t count,
           enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  (void)extent, (void)offset, (void)detail, (void)err;
+  (void) extent, (void) offset, (void) detail, (void) err;
   run->state = RUN_HOLE;
   run->length = count;
   return 0;
@@ -26,7 +26,7 @@ static int
 noaccess_map (struct extent *extent, uint64_t offset, uint64_t count,
               enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  (void)detail, (void)err;
+  (void) detail, (void) err;
   run->state = RUN_DAMAGED;
   run->length = count;
   run->extent = extent;
@@ -38,20 +38,20 @@ static int
 noaccess_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
                struct vmdk_error *err)
 {
-  (void)buf, (void)count, (void)offset;
+  (void) buf, (void) count, (void) offset;
   fail (err, ERR_DAMAGED, "extent is marked NOACCESS");
   return extent_damaged (extent, 0, err);
 }
 
 static const struct extent_ops zero_ops = {
-    .name = "zero",
-    .map = zero_map,
+  .name = "zero",
+  .map = zero_map,
 };
 
 static const struct extent_ops noaccess_ops = {
-    .name = "noaccess",
-    .map = noaccess_map,
-    .read = noaccess_read,
+  .name = "noaccess",
+  .map = noaccess_map,
+  .read = noaccess_read,
 };
 
 struct extent *

@@ -138,9 +138,9 @@ extent_alloc (size_t size, const struct extent_ops *ops,
   struct extent *extent = calloc (1, size);
 
   if (extent) {
-    extent->name
-      = strdup (source->line->name ? source->line->name
-                                   : extent_type_name (source->line->type));
+    extent->name =
+      strdup (source->line->name ? source->line->name
+                                 : extent_type_name (source->line->type));
   }
   if (!extent || !extent->name) {
     free (extent);
@@ -200,7 +200,7 @@ extent_damaged (struct extent *extent, uint64_t place, struct vmdk_error *err)
   if (before < MAX_REPORTS)
     log_warning (&extent->rules->log, "%s", err->text);
   else if (before == MAX_REPORTS)
-    log_warning (&extent->rules->log,
-                 "%s: more damage is not reported here", NAME (extent->name));
+    log_warning (&extent->rules->log, "%s: more damage is not reported here",
+                 NAME (extent->name));
   return -1;
 }

@@ -77,14 +77,13 @@ struct extent_ops {
    * that ends before its state does (callers merge).
    */
   int (*map) (struct extent *extent, uint64_t offset, uint64_t count,
-              enum map_detail detail, struct run *run,
-              struct vmdk_error *err);
+              enum map_detail detail, struct run *run, struct vmdk_error *err);
 
   /* Read COUNT bytes at OFFSET, all within one run that map called PACKED or
    * DAMAGED.  NULL when the driver has no such runs.
    */
-  int (*read) (struct extent *extent, void *buf, size_t count,
-               uint64_t offset, struct vmdk_error *err);
+  int (*read) (struct extent *extent, void *buf, size_t count, uint64_t offset,
+               struct vmdk_error *err);
 
   /* A hint that the range, one run of state PACKED, will be read soon. */
   void (*readahead) (struct extent *extent, uint64_t offset, uint64_t count);
@@ -99,12 +98,12 @@ struct extent_ops {
 struct extent {
   const struct extent_ops *ops;
   const struct open_rules *rules; /* borrowed */
-  char *name;           /* the file as the descriptor names it; owned */
-  struct media *media;  /* owned, NULL for ZERO */
-  uint64_t size;        /* bytes, as the descriptor's line says */
-  uint64_t grain_size;  /* bytes; 0 when there are no grains */
-  bool can_be_absent;   /* map can answer ABSENT */
-  _Atomic unsigned nr_reported; /* damaged places told to the log */
+  char *name;          /* the file as the descriptor names it; owned */
+  struct media *media; /* owned, NULL for ZERO */
+  uint64_t size;       /* bytes, as the descriptor's line says */
+  uint64_t grain_size; /* bytes; 0 when there are no grains */
+  bool can_be_absent;  /* map can answer ABSENT */
+  _Atomic unsigned nr_reported;  /* damaged places told to the log */
   _Atomic uint32_t reported[32]; /* which, as a set of hashes */
 };
 

@@ -110,13 +110,13 @@ static struct cache_block *
 get_page (const struct grain_index *index, uint64_t kind, uint64_t page,
           struct vmdk_error *err)
 {
-  const uint64_t directory_offset
-    = kind == MIRROR_PAGE ? index->mirror_offset : index->directory_offset;
+  const uint64_t directory_offset =
+    kind == MIRROR_PAGE ? index->mirror_offset : index->directory_offset;
   size_t size;
   const uint64_t offset = page_in_file (index, directory_offset, page, &size);
   bool fill;
-  struct cache_block *block
-    = cache_get (index->cache, index->owner, kind | page, size, &fill, err);
+  struct cache_block *block =
+    cache_get (index->cache, index->owner, kind | page, size, &fill, err);
 
   if (!block || !fill)
     return block;
@@ -171,13 +171,13 @@ open_page (const struct grain_index *index, uint64_t table, struct page *page,
  * when that one cannot be right.  *offset 0: there is none.
  */
 static int
-locate (struct grain_index *index, const struct page *page,
-        uint64_t table, uint64_t *offset, struct vmdk_error *err)
+locate (struct grain_index *index, const struct page *page, uint64_t table,
+        uint64_t *offset, struct vmdk_error *err)
 {
   const size_t i = table - page->first;
   const uint64_t entry = load_entry (index, page->entries->data, i);
-  const uint64_t mirror
-    = page->mirror ? load_entry (index, page->mirror->data, i) : 0;
+  const uint64_t mirror =
+    page->mirror ? load_entry (index, page->mirror->data, i) : 0;
   struct vmdk_error ignored;
   bool ok;
 
@@ -232,8 +232,7 @@ in_hole (struct grain_index *index, uint64_t offset)
       return false;
   }
   if (media_map (index->extent->media, offset,
-                 index->extent->media->size - offset, &hole, &length,
-                 &ignored)
+                 index->extent->media->size - offset, &hole, &length, &ignored)
       == -1)
     return false;
 
@@ -300,10 +299,10 @@ batch_length (struct grain_index *index, const struct page *page,
 static void
 offer_table (struct grain_index *index, uint64_t table, const uint8_t *bytes)
 {
-  const size_t size
-    = bytes_are_zero (bytes, index->table_bytes) ? 0 : index->table_bytes;
-  struct cache_block *block
-    = cache_claim (index->cache, index->owner, table, size);
+  const size_t size =
+    bytes_are_zero (bytes, index->table_bytes) ? 0 : index->table_bytes;
+  struct cache_block *block =
+    cache_claim (index->cache, index->owner, table, size);
 
   if (!block)
     return;
@@ -390,8 +389,7 @@ get_table_by_page (struct grain_index *index, const struct page *page,
                      &fill, err);
   if (!block)
     return -1;
-  if (fill
-      && load_tables (index, page, table, offset, &block, err) == -1)
+  if (fill && load_tables (index, page, table, offset, &block, err) == -1)
     return fail_prefix (err, "grain table %" PRIu64, table);
   use_block (out, block);
   return 0;
@@ -412,8 +410,7 @@ static int
 get_table (struct grain_index *index, uint64_t table, struct table *out,
            struct vmdk_error *err)
 {
-  struct cache_block *block
-    = cache_peek (index->cache, index->owner, table);
+  struct cache_block *block = cache_peek (index->cache, index->owner, table);
   struct page page;
   int r;
 
@@ -436,8 +433,8 @@ get_table (struct grain_index *index, uint64_t table, struct table *out,
  * primary one.  Returns what the copy says, or RUN_DAMAGED.
  */
 static enum run_state
-classify_by_mirror (struct grain_index *index, uint64_t grain,
-                    uint64_t entry, uint64_t *media_offset)
+classify_by_mirror (struct grain_index *index, uint64_t grain, uint64_t entry,
+                    uint64_t *media_offset)
 {
   const uint64_t table = grain >> index->table_shift;
   const uint64_t i = grain & (index->entries_per_table - 1);
@@ -463,8 +460,7 @@ classify_by_mirror (struct grain_index *index, uint64_t grain,
   if (copy == entry || copy == 0)
     return RUN_DAMAGED;
   state = index->rules->classify (index, grain, copy, media_offset);
-  if (state != RUN_DAMAGED
-      && !atomic_exchange (&index->mirror_used, true))
+  if (state != RUN_DAMAGED && !atomic_exchange (&index->mirror_used, true))
     log_warning (&index->extent->rules->log,
                  "%s: grain %" PRIu64 ": grain table entry %" PRIu64
                  " cannot be right: using the redundant table's %" PRIu64
@@ -498,8 +494,8 @@ struct growing {
 
 /* Add one grain.  Returns false if it does not belong to the run. */
 static inline bool
-grow (struct growing *g, const struct grain_index *index,
-      enum run_state state, uint64_t media_offset)
+grow (struct growing *g, const struct grain_index *index, enum run_state state,
+      uint64_t media_offset)
 {
   if (!g->started) {
     g->started = true;
@@ -525,8 +521,9 @@ static inline bool
 grow_many (struct growing *g, enum run_state state, uint64_t n)
 {
   if (!g->started) {
-    *g = (struct growing){ .started = true, .state = state,
-                           .detail = g->detail, .nr_grains = n };
+    *g = (struct growing){
+      .started = true, .state = state, .detail = g->detail, .nr_grains = n
+    };
     return true;
   }
   if (state != g->state)
@@ -547,8 +544,8 @@ grow_by_table (struct growing *g, struct grain_index *index,
   while (*grain < end) {
     const uint64_t entry = load_entry (index, entries, *grain & mask);
     uint64_t media_offset = 0;
-    const enum run_state state
-      = classify (index, *grain, entry, &media_offset);
+    const enum run_state state =
+      classify (index, *grain, entry, &media_offset);
 
     if (!grow (g, index, state, media_offset))
       return false;
@@ -638,10 +635,10 @@ grain_index_entry (struct grain_index *index, uint64_t grain, uint64_t *entry,
   *entry = load_entry (index, table.entries, grain & mask);
   if (next) {
     /* Nearly always the next grain in order is the next in the file. */
-    const uint64_t after = (grain & mask) == mask
-                             ? 0
-                             : load_entry (index, table.entries,
-                                           (grain & mask) + 1);
+    const uint64_t after =
+      (grain & mask) == mask
+        ? 0
+        : load_entry (index, table.entries, (grain & mask) + 1);
 
     *next = after > *entry && after - *entry <= 2 * (index->grain_size >> 9)
               ? after
@@ -709,11 +706,10 @@ add_directory (const struct grain_index *index, uint64_t directory_offset,
   for (uint64_t t = 0; t < index->nr_tables && nr_bad < MAX_BAD_ENTRIES;
        t += per_page) {
     size_t size;
-    const uint64_t where
-      = page_in_file (index, directory_offset, t / per_page, &size);
+    const uint64_t where =
+      page_in_file (index, directory_offset, t / per_page, &size);
 
-    if (media_pread (index->extent->media, bytes, size, where, &ignored)
-        == -1)
+    if (media_pread (index->extent->media, bytes, size, where, &ignored) == -1)
       continue;
     for (size_t i = 0; i < size / index->entry_size; i++) {
       const uint64_t entry = load_entry (index, bytes, i);
@@ -732,8 +728,8 @@ add_directory (const struct grain_index *index, uint64_t directory_offset,
 static struct table_ranges *
 find_places (const struct grain_index *index)
 {
-  struct table_ranges *ranges
-    = malloc (sizeof *ranges + MAX_RANGES * sizeof ranges->range[0]);
+  struct table_ranges *ranges =
+    malloc (sizeof *ranges + MAX_RANGES * sizeof ranges->range[0]);
 
   if (!ranges)
     return NULL;
@@ -741,8 +737,7 @@ find_places (const struct grain_index *index)
   add_directory (index, index->directory_offset, ranges);
   if (index->mirror_offset != 0)
     add_directory (index, index->mirror_offset, ranges);
-  qsort (ranges->range, ranges->len, sizeof ranges->range[0],
-         compare_starts);
+  qsort (ranges->range, ranges->len, sizeof ranges->range[0], compare_starts);
 
   /* Mostly there are only a few. */
   struct table_ranges *smaller = realloc (
@@ -753,8 +748,8 @@ find_places (const struct grain_index *index)
 static const struct table_ranges *
 get_places (struct grain_index *index)
 {
-  struct table_ranges *ranges
-    = atomic_load_explicit (&index->places.ranges, memory_order_acquire);
+  struct table_ranges *ranges =
+    atomic_load_explicit (&index->places.ranges, memory_order_acquire);
 
   if (ranges)
     return ranges;
@@ -773,8 +768,8 @@ bool
 grain_index_hits_table (const struct grain_index *index, uint64_t offset,
                         uint64_t count)
 {
-  const struct table_ranges *ranges
-    = get_places ((struct grain_index *) index);
+  const struct table_ranges *ranges =
+    get_places ((struct grain_index *) index);
   size_t low = 0, high = ranges ? ranges->len : 0;
 
   /* Find the first range that ends behind OFFSET. */

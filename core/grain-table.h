@@ -95,8 +95,7 @@ struct grain_index {
   bool ready;
 };
 
-extern int grain_index_init (struct grain_index *index,
-                             struct vmdk_error *err)
+extern int grain_index_init (struct grain_index *index, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* Accepts one that was never initialised (all zeros). */

@@ -66,8 +66,8 @@ read_start (struct media *media, struct start *start, struct vmdk_error *err)
   start->len = min_u64 (media->size, START_SIZE);
   memset (start->bytes + start->len, 0, START_SIZE - start->len);
   if (start->len < 4)
-    return fail (err, ERR_NOT_VMDK,
-                 "is too small to be a VMDK: %zu bytes", start->len);
+    return fail (err, ERR_NOT_VMDK, "is too small to be a VMDK: %zu bytes",
+                 start->len);
   if (media_pread (media, start->bytes, start->len, 0, err) == -1)
     return -1;
   start->kind = kind_of (start);
@@ -82,8 +82,8 @@ read_start (struct media *media, struct start *start, struct vmdk_error *err)
 static bool
 guess_descriptor (const char *name, char *out, size_t size)
 {
-  static const char *const words[]
-    = { "-flat", "-delta", "-sesparse", "-ctk", "-rdm", "-rdmp", "-pt" };
+  static const char *const words[] = { "-flat", "-delta", "-sesparse", "-ctk",
+                                       "-rdm",  "-rdmp",  "-pt" };
   const char *dot = strrchr (name, '.');
   const char *dash = dot;
 
@@ -117,8 +117,8 @@ fail_extent (struct store *store, const char *name, const char *what,
   struct vmdk_error ignored;
 
   if (guess_descriptor (name, guess, sizeof guess)) {
-    CLEANUP_MEDIA struct media *media
-      = store_open (store, guess, STORE_FROM_FILE, &ignored);
+    CLEANUP_MEDIA struct media *media =
+      store_open (store, guess, STORE_FROM_FILE, &ignored);
 
     if (media)
       return fail (err, ERR_NOT_VMDK,
@@ -146,7 +146,9 @@ fail_unknown (struct store *store, const char *name, const struct start *start,
     { "<<< ", 4, "a VirtualBox VDI image" },
     { "\x1f\x8b", 2, "a gzip file: unpack it first" },
     { "PK\x03\x04", 4, "a zip file: unpack it first" },
-    { "\xfd" "7zXZ", 5, "an xz file: unpack it first" },
+    { "\xfd"
+      "7zXZ",
+      5, "an xz file: unpack it first" },
     { "BZh", 3, "a bzip2 file: unpack it first" },
     { "(\xb5/\xfd", 4, "a zstd file: unpack it first" },
   };
@@ -159,8 +161,8 @@ fail_unknown (struct store *store, const char *name, const struct start *start,
                    others[i].what);
   if (guess_descriptor (name, guess, sizeof guess)) {
     struct vmdk_error ignored;
-    CLEANUP_MEDIA struct media *media
-      = store_open (store, guess, STORE_FROM_FILE, &ignored);
+    CLEANUP_MEDIA struct media *media =
+      store_open (store, guess, STORE_FROM_FILE, &ignored);
 
     if (media)
       return fail (err, ERR_NOT_VMDK,
@@ -231,8 +233,8 @@ read_kdmv (struct media *media, const struct start *start,
   bool ignored;
 
   if (start->len < SPARSE_HEADER_SIZE)
-    return fail (err, ERR_CORRUPT, "sparse header: the file has only %zu bytes",
-                 start->len);
+    return fail (err, ERR_CORRUPT,
+                 "sparse header: the file has only %zu bytes", start->len);
   sparse_header_decode (start->bytes, &h);
   if (sparse_header_only_descriptor (&h)
         ? sparse_header_check_descriptor (&h, media->size, err) == -1
@@ -241,8 +243,8 @@ read_kdmv (struct media *media, const struct start *start,
   if (h.descriptor_offset == 0)
     return 0;
   if (parse_area (media, sectors_to_bytes (h.descriptor_offset),
-                  sectors_to_bytes (h.descriptor_size), log,
-                  &out->descriptor, err)
+                  sectors_to_bytes (h.descriptor_size), log, &out->descriptor,
+                  err)
       == -1)
     return -1;
   if (!out->descriptor)

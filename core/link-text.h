@@ -17,7 +17,7 @@
 
 struct link_text {
   struct descriptor *descriptor; /* owned by the caller, also on failure */
-  bool embedded; /* extent 0 is the file that holds the text */
+  bool embedded;                 /* extent 0 is the file that holds the text */
 };
 
 /* Read the descriptor of NAME, opened as MEDIA.  With LONE_EXTENT a file

@@ -36,9 +36,9 @@ link_open_outside (struct store *store, const char *path,
 {
   const char *slash = strrchr (path, '/');
   const char *base = slash ? slash + 1 : path;
-  CLEANUP_FREE char *dir
-    = slash ? strndup (path, slash == path ? 1 : (size_t) (slash - path))
-            : strdup (".");
+  CLEANUP_FREE char *dir =
+    slash ? strndup (path, slash == path ? 1 : (size_t) (slash - path))
+          : strdup (".");
   CLEANUP_STORE struct store *other = NULL;
   struct media *media;
 
@@ -68,8 +68,8 @@ is_allowed_device (const struct name_rules *rules, const char *name)
 static int
 keep_store (struct link *link, struct store *store, struct vmdk_error *err)
 {
-  struct store **more = realloc (
-    link->stores, (link->nr_stores + 1) * sizeof link->stores[0]);
+  struct store **more =
+    realloc (link->stores, (link->nr_stores + 1) * sizeof link->stores[0]);
 
   if (!more) {
     store_close (store);
@@ -85,8 +85,8 @@ open_outside (struct link *link, const char *path, enum store_open_flags flags,
               struct vmdk_error *err)
 {
   struct store *folder;
-  struct media *media
-    = link_open_outside (link->store, path, flags, &folder, err);
+  struct media *media =
+    link_open_outside (link->store, path, flags, &folder, err);
 
   if (media && keep_store (link, folder, err) == -1) {
     media_close (media);
@@ -178,8 +178,7 @@ tell_foreign_lock (struct link *link, const char *name,
   if (store_lock_holder (link->store, name, holder, sizeof holder, err) == -1)
     return -1;
   if (holder[0])
-    log_warning (log,
-                 "%s: %s: what is read may change or be inconsistent",
+    log_warning (log, "%s: %s: what is read may change or be inconsistent",
                  NAME (name), holder);
   return 0;
 }
@@ -189,8 +188,8 @@ static struct media *
 get_extent_media (struct link *link, const struct link_source *source,
                   const struct extent_line *line, struct vmdk_error *err)
 {
-  CLEANUP_MEDIA struct media *media
-    = open_extent_file (link, source, line, err);
+  CLEANUP_MEDIA struct media *media =
+    open_extent_file (link, source, line, err);
 
   if (!media)
     return NULL;
@@ -201,8 +200,7 @@ get_extent_media (struct link *link, const struct link_source *source,
   }
   if (check_not_text (line, media, err) == -1)
     return NULL;
-  if (source->rules->lock
-      && media_lock (media, MEDIA_LOCK_READ, err) == -1)
+  if (source->rules->lock && media_lock (media, MEDIA_LOCK_READ, err) == -1)
     return NULL;
   return steal_ptr (&media);
 }
@@ -261,8 +259,8 @@ compare_uses (const void *pa, const void *pb)
 {
   const struct use *a = pa, *b = pb;
 
-#define COMPARE(field)                                                        \
-  if (a->field != b->field)                                                   \
+#define COMPARE(field)      \
+  if (a->field != b->field) \
   return a->field < b->field ? -1 : 1
   COMPARE (id.device);
   COMPARE (id.inode);
@@ -284,8 +282,8 @@ is_flat (const struct extent_line *line)
 static int
 check_files_differ (const struct link *link, struct vmdk_error *err)
 {
-  CLEANUP_FREE struct use *uses
-    = malloc ((link->nr_extents + 1) * sizeof *uses);
+  CLEANUP_FREE struct use *uses =
+    malloc ((link->nr_extents + 1) * sizeof *uses);
   size_t n = 0;
 
   if (!uses)
@@ -296,8 +294,8 @@ check_files_differ (const struct link *link, struct vmdk_error *err)
 
     if (!media || !has_identity (&media->identity))
       continue;
-    uses[n] = (struct use){ .id = media->identity, .end = UINT64_MAX,
-                            .extent = i };
+    uses[n] =
+      (struct use){ .id = media->identity, .end = UINT64_MAX, .extent = i };
     if (is_flat (line)) {
       uses[n].start = sectors_to_bytes (line->offset_sector);
       uses[n].end = uses[n].start + sectors_to_bytes (line->nr_sectors);
@@ -308,12 +306,13 @@ check_files_differ (const struct link *link, struct vmdk_error *err)
   for (size_t i = 1; i < n; i++)
     if (same_identity (&uses[i - 1].id, &uses[i].id)
         && uses[i - 1].end > uses[i].start)
-      return fail (err, ERR_CORRUPT,
-                   "extents %zu and %zu use the same bytes of one file (\"%s\" "
-                   "and \"%s\")",
-                   uses[i - 1].extent + 1, uses[i].extent + 1,
-                   NAME (link->extents[uses[i - 1].extent]->name),
-                   NAME (link->extents[uses[i].extent]->name));
+      return fail (
+        err, ERR_CORRUPT,
+        "extents %zu and %zu use the same bytes of one file (\"%s\" "
+        "and \"%s\")",
+        uses[i - 1].extent + 1, uses[i].extent + 1,
+        NAME (link->extents[uses[i - 1].extent]->name),
+        NAME (link->extents[uses[i].extent]->name));
   return 0;
 }
 
@@ -330,8 +329,8 @@ lay_out (struct link *link, struct vmdk_error *err)
     return fail_memory (err);
   for (size_t i = 0; i < link->nr_extents; i++) {
     link->starts[i] = start;
-    start += sectors_to_bytes (
-      descriptor_extent (link->descriptor, i)->nr_sectors);
+    start +=
+      sectors_to_bytes (descriptor_extent (link->descriptor, i)->nr_sectors);
   }
   link->size = link->starts[link->nr_extents] = start;
   return 0;
@@ -390,10 +389,11 @@ open_link (struct link *link, const struct link_source *source,
     return -1;
   if (!text.embedded)
     link->text = steal_ptr (media);
-  if (lay_out (link, err) == -1 || open_extents (link, source, media, err) == -1)
+  if (lay_out (link, err) == -1
+      || open_extents (link, source, media, err) == -1)
     return -1;
-  log_debug (log, LOG_OPEN,
-             "%s: %s, %zu extents, %" PRIu64 " bytes", NAME (link->name),
+  log_debug (log, LOG_OPEN, "%s: %s, %zu extents, %" PRIu64 " bytes",
+             NAME (link->name),
              NAME (descriptor_create_type (link->descriptor)),
              link->nr_extents, link->size);
   return 0;

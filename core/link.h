@@ -60,7 +60,7 @@ struct link_source {
   struct store *store;            /* borrowed for the link's life */
   const char *name;
   struct media *media; /* the file NAME, opened; taken over in every case */
-  bool lone_extent; /* NAME is an extent to be read without a descriptor */
+  bool lone_extent;    /* NAME is an extent to be read without a descriptor */
 };
 
 extern struct link *link_open (const struct link_source *source,

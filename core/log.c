@@ -11,8 +11,8 @@
 #include "log.h"
 
 void
-log_message (const struct vmdk_log *log, enum log_topic topic,
-             const char *fmt, ...)
+log_message (const struct vmdk_log *log, enum log_topic topic, const char *fmt,
+             ...)
 {
   char raw[ERROR_TEXT_SIZE], text[ERROR_TEXT_SIZE];
   va_list args;

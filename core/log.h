@@ -40,10 +40,10 @@ log_wants (const struct vmdk_log *log, enum log_topic topic)
 }
 
 #define log_warning(log, ...) log_message ((log), LOG_WARNING, __VA_ARGS__)
-#define log_debug(log, topic, ...)                                            \
-  do {                                                                        \
-    if (log_wants ((log), (topic)))                                           \
-      log_message ((log), (topic), __VA_ARGS__);                              \
+#define log_debug(log, topic, ...)               \
+  do {                                           \
+    if (log_wants ((log), (topic)))              \
+      log_message ((log), (topic), __VA_ARGS__); \
   } while (0)
 
 #endif /* VMDKIT_LOG_H */

@@ -22,9 +22,9 @@ static int
 memory_pread (struct media *media, void *buf, size_t count, uint64_t offset,
               struct vmdk_error *err)
 {
-  const struct memory *memory = (struct memory *)media;
+  const struct memory *memory = (struct memory *) media;
 
-  (void)err;
+  (void) err;
   memcpy (buf, memory->bytes + offset, count);
   return 0;
 }
@@ -32,7 +32,7 @@ memory_pread (struct media *media, void *buf, size_t count, uint64_t offset,
 static void
 memory_close (struct media *media)
 {
-  struct memory *memory = (struct memory *)media;
+  struct memory *memory = (struct memory *) media;
 
   free (memory->bytes);
   free (media->name);
@@ -40,8 +40,8 @@ memory_close (struct media *media)
 }
 
 static const struct media_ops memory_ops = {
-    .pread = memory_pread,
-    .close = memory_close,
+  .pread = memory_pread,
+  .close = memory_close,
 };
 
 struct media *
@@ -69,6 +69,6 @@ media_memory_new (const char *name, const void *bytes, size_t count,
   if (count > 0)
     memcpy (memory->bytes, bytes, count);
   media->identity.device = UINT64_MAX;
-  media->identity.inode = (uintptr_t)memory->bytes;
+  media->identity.inode = (uintptr_t) memory->bytes;
   return steal_ptr (&media);
 }

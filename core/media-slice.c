@@ -26,7 +26,7 @@ static int
 slice_pread (struct media *media, void *buf, size_t count, uint64_t offset,
              struct vmdk_error *err)
 {
-  const struct slice *slice = (struct slice *)media;
+  const struct slice *slice = (struct slice *) media;
 
   return media_pread (slice->whole, buf, count, slice->offset + offset, err);
 }
@@ -35,7 +35,7 @@ static int
 slice_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
            uint64_t *length, struct vmdk_error *err)
 {
-  const struct slice *slice = (struct slice *)media;
+  const struct slice *slice = (struct slice *) media;
 
   return media_map (slice->whole, slice->offset + offset, count, hole, length,
                     err);
@@ -44,7 +44,7 @@ slice_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
 static void
 slice_readahead (struct media *media, uint64_t offset, uint64_t count)
 {
-  const struct slice *slice = (struct slice *)media;
+  const struct slice *slice = (struct slice *) media;
 
   media_readahead (slice->whole, slice->offset + offset, count);
 }
@@ -52,7 +52,7 @@ slice_readahead (struct media *media, uint64_t offset, uint64_t count)
 static int
 slice_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
 {
-  const struct slice *slice = (struct slice *)media;
+  const struct slice *slice = (struct slice *) media;
 
   return media_lock (slice->whole, lock, err);
 }
@@ -61,15 +61,15 @@ static void
 slice_close (struct media *media)
 {
   free (media->name);
-  free ((struct slice *)media);
+  free ((struct slice *) media);
 }
 
 static const struct media_ops slice_ops = {
-    .pread = slice_pread,
-    .map = slice_map,
-    .readahead = slice_readahead,
-    .lock = slice_lock,
-    .close = slice_close,
+  .pread = slice_pread,
+  .map = slice_map,
+  .readahead = slice_readahead,
+  .lock = slice_lock,
+  .close = slice_close,
 };
 
 struct media *

@@ -73,8 +73,8 @@ media_same (const struct media *a, const struct media *b)
 
   if (x->device == 0 && x->inode == 0)
     return a == b;
-  return x->device == y->device && x->inode == y->inode &&
-         x->offset == y->offset;
+  return x->device == y->device && x->inode == y->inode
+         && x->offset == y->offset;
 }
 
 void

@@ -55,8 +55,7 @@ struct media_ops {
   int (*flush) (struct media *media, struct vmdk_error *err);
 
   /* Set the size.  NULL: cannot. */
-  int (*truncate) (struct media *media, uint64_t size,
-                   struct vmdk_error *err);
+  int (*truncate) (struct media *media, uint64_t size, struct vmdk_error *err);
 
   /* Turn a range into a hole that reads as zeros.  NULL: cannot. */
   int (*punch) (struct media *media, uint64_t offset, uint64_t count,
@@ -66,8 +65,8 @@ struct media_ops {
    * no space) and how many bytes, at most COUNT and at least 1, are alike.
    * NULL: everything is data.
    */
-  int (*map) (struct media *media, uint64_t offset, uint64_t count,
-              bool *hole, uint64_t *length, struct vmdk_error *err);
+  int (*map) (struct media *media, uint64_t offset, uint64_t count, bool *hole,
+              uint64_t *length, struct vmdk_error *err);
 
   /* A hint that the range will be read soon.  NULL: ignored. */
   void (*readahead) (struct media *media, uint64_t offset, uint64_t count);
@@ -107,8 +106,7 @@ extern int media_map (struct media *media, uint64_t offset, uint64_t count,
   __attribute__ ((warn_unused_result, nonnull (1, 4, 5, 6)));
 
 extern void media_readahead (struct media *media, uint64_t offset,
-                             uint64_t count)
-  __attribute__ ((nonnull (1)));
+                             uint64_t count) __attribute__ ((nonnull (1)));
 
 /* As ops->lock; 0 for a medium without one. */
 extern int media_lock (struct media *media, enum media_lock lock,

@@ -99,8 +99,8 @@ fill_region (const struct owners *owners, uint64_t base, uint8_t *units,
           == -1)
         return -1;
       if (run.state != RUN_ABSENT)
-        left -= claim_units (owners, units, at - base,
-                             at - base + run.length, i);
+        left -=
+          claim_units (owners, units, at - base, at - base + run.length, i);
     }
   }
   return 0;
@@ -110,8 +110,8 @@ static struct cache_block *
 get_region (struct owners *owners, uint64_t region, struct vmdk_error *err)
 {
   bool fill;
-  struct cache_block *block = cache_get (owners->cache, owners->id, region,
-                                         REGION_UNITS, &fill, err);
+  struct cache_block *block =
+    cache_get (owners->cache, owners->id, region, REGION_UNITS, &fill, err);
 
   if (!block || !fill)
     return block;

@@ -14,8 +14,9 @@ int
 parent_add_place (struct parent_places *places, const char *path, bool outside,
                   enum store_open_flags flags, struct vmdk_error *err)
 {
-  struct parent_place place
-    = { .path = strdup (path), .outside = outside, .flags = flags };
+  struct parent_place place = { .path = strdup (path),
+                                .outside = outside,
+                                .flags = flags };
 
   if (!place.path || parent_places_append (places, place) == -1) {
     free (place.path);
@@ -84,8 +85,8 @@ neighbour_path (const char *hint, const char *last)
 }
 
 static int
-add_joined (struct parent_places *places, const char *folder,
-            const char *name, struct vmdk_error *err)
+add_joined (struct parent_places *places, const char *folder, const char *name,
+            struct vmdk_error *err)
 {
   char *path;
   int r;
@@ -112,8 +113,8 @@ add_stale_places (const char *hint, const char *last, bool allow_outside,
                   struct parent_places *places, struct vmdk_error *err)
 {
   const bool usable = store_name_is_inside (last);
-  CLEANUP_FREE char *neighbour
-    = allow_outside && usable ? neighbour_path (hint, last) : NULL;
+  CLEANUP_FREE char *neighbour =
+    allow_outside && usable ? neighbour_path (hint, last) : NULL;
 
   if (allow_outside && !strchr (hint, '\\') && !is_datastore_path (hint)
       && parent_add_place (places, hint, true, STORE_FROM_FILE, err) == -1)

@@ -19,7 +19,7 @@
 #include "vector.h"
 
 struct parent_place {
-  char *path; /* relative to the child's folder, or absolute */
+  char *path;   /* relative to the child's folder, or absolute */
   bool outside; /* of the child's folder */
   enum store_open_flags flags;
 };

@@ -88,7 +88,7 @@ finish_job (struct readahead *readahead)
 {
   LOCK_FOR_SCOPE (&readahead->lock);
 
-  readahead->running = (struct job){0};
+  readahead->running = (struct job){ 0 };
   pthread_cond_broadcast (&readahead->done);
 }
 
@@ -116,9 +116,9 @@ start_thread (struct readahead *readahead)
   sigfillset (&all);
   pthread_sigmask (SIG_BLOCK, &all, &old);
   readahead->state =
-      pthread_create (&readahead->thread, NULL, thread_main, readahead) == 0
-          ? THREAD_RUNS
-          : THREAD_REFUSED;
+    pthread_create (&readahead->thread, NULL, thread_main, readahead) == 0
+      ? THREAD_RUNS
+      : THREAD_REFUSED;
   pthread_sigmask (SIG_SETMASK, &old, NULL);
 }
 
@@ -157,13 +157,13 @@ readahead_ask (struct readahead *readahead,
 
   if (readahead->state == THREAD_NONE)
     start_thread (readahead);
-  if (readahead->state != THREAD_RUNS || readahead->count == QUEUE_SIZE ||
-      is_job (&readahead->running, work, who, what))
+  if (readahead->state != THREAD_RUNS || readahead->count == QUEUE_SIZE
+      || is_job (&readahead->running, work, who, what))
     return;
   for (unsigned i = 0; i < readahead->count; i++)
     if (is_job (job_at (readahead, i), work, who, what))
       return;
-  *job_at (readahead, readahead->count++) = (struct job){work, who, what};
+  *job_at (readahead, readahead->count++) = (struct job){ work, who, what };
   pthread_cond_signal (&readahead->asked);
 }
 

@@ -28,9 +28,8 @@ extern void readahead_free (struct readahead *readahead);
 
 /* Ask for WORK (WHO, WHAT) to be called soon, perhaps never.  Never waits. */
 extern void readahead_ask (struct readahead *readahead,
-                           void (*work) (void *who, uint64_t what),
-                           void *who, uint64_t what)
-  __attribute__ ((nonnull (1, 2)));
+                           void (*work) (void *who, uint64_t what), void *who,
+                           uint64_t what) __attribute__ ((nonnull (1, 2)));
 
 /* Drop every job of WHO and wait for one that is running.  After this WHO
  * may be freed.

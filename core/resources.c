@@ -9,7 +9,8 @@
 #include "resources.h"
 
 struct resources *
-resources_new (size_t table_budget, size_t grain_budget, struct vmdk_error *err)
+resources_new (size_t table_budget, size_t grain_budget,
+               struct vmdk_error *err)
 {
   struct resources *resources = calloc (1, sizeof *resources);
 
@@ -17,10 +18,10 @@ resources_new (size_t table_budget, size_t grain_budget, struct vmdk_error *err)
     fail_memory (err);
     return NULL;
   }
-  if (!(resources->tables = cache_new (table_budget, err)) ||
-      !(resources->grains = cache_new (grain_budget, err)) ||
-      !(resources->inflaters = inflater_pool_new (INFLATING_MEMORY, err)) ||
-      !(resources->readahead = readahead_new (err))) {
+  if (!(resources->tables = cache_new (table_budget, err))
+      || !(resources->grains = cache_new (grain_budget, err))
+      || !(resources->inflaters = inflater_pool_new (INFLATING_MEMORY, err))
+      || !(resources->readahead = readahead_new (err))) {
     resources_free (resources);
     return NULL;
   }

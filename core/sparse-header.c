@@ -100,8 +100,8 @@ check_identity (const struct sparse_header *h, struct vmdk_error *err)
                  "(magic \"kdmv\")");
   if (h->magic != SPARSE_MAGIC)
     return fail (err, ERR_NOT_VMDK,
-                 "sparse header has magic 0x%08" PRIx32
-                 ", not 0x%08" PRIx32 " (\"KDMV\")",
+                 "sparse header has magic 0x%08" PRIx32 ", not 0x%08" PRIx32
+                 " (\"KDMV\")",
                  h->magic, SPARSE_MAGIC);
 
   /* Before the version: a text-mode transfer may have moved the fields. */
@@ -154,8 +154,7 @@ check_sizes (const struct sparse_header *h, struct vmdk_error *err)
                  "sparse header: grainSize %" PRIu64
                  " is not a power of two from %d to %d sectors",
                  h->grain_size, MIN_GRAIN_SECTORS, MAX_GRAIN_SECTORS);
-  if (!is_power_of_2 (h->nr_gtes_per_gt)
-      || h->nr_gtes_per_gt < MIN_GTES_PER_GT
+  if (!is_power_of_2 (h->nr_gtes_per_gt) || h->nr_gtes_per_gt < MIN_GTES_PER_GT
       || h->nr_gtes_per_gt > MAX_GTES_PER_GT)
     return fail (err, ERR_CORRUPT,
                  "sparse header: numGTEsPerGT %" PRIu32
@@ -230,8 +229,7 @@ check_directories (const struct sparse_header *h, uint64_t file_sectors,
     return fail (err, ERR_CORRUPT,
                  "sparse header: capacity %" PRIu64
                  " needs a grain directory of %" PRIu64
-                 " entries, which a file of %" PRIu64
-                 " sectors cannot hold",
+                 " entries, which a file of %" PRIu64 " sectors cannot hold",
                  h->capacity, nr_tables, file_sectors);
 
   *use_redundant = h->flags & SPARSE_REDUNDANT_TABLES;
@@ -251,10 +249,8 @@ check_directories (const struct sparse_header *h, uint64_t file_sectors,
   if (*use_redundant
       && ranges_overlap (h->gd_offset, nr_sectors, h->rgd_offset, nr_sectors))
     return fail (err, ERR_CORRUPT,
-                 "sparse header: gdOffset %" PRIu64
-                 " and rgdOffset %" PRIu64
-                 ": the two grain directories of %" PRIu64
-                 " sectors overlap",
+                 "sparse header: gdOffset %" PRIu64 " and rgdOffset %" PRIu64
+                 ": the two grain directories of %" PRIu64 " sectors overlap",
                  h->gd_offset, h->rgd_offset, nr_sectors);
   return 0;
 }

@@ -16,9 +16,10 @@
 #include "error.h"
 
 #define SPARSE_HEADER_SIZE 512
-#define SPARSE_MAGIC UINT32_C (0x564d444b)            /* "KDMV" */
-#define SPARSE_MAGIC_UNFINISHED UINT32_C (0x766d646b) /* "kdmv": open-vmdk
-                            writes this until the file is complete */
+#define SPARSE_MAGIC UINT32_C (0x564d444b) /* "KDMV" */
+#define SPARSE_MAGIC_UNFINISHED              \
+  UINT32_C (0x766d646b) /* "kdmv": open-vmdk \
+writes this until the file is complete */
 #define SPARSE_GD_AT_END UINT64_C (0xffffffffffffffff)
 
 enum sparse_flags {

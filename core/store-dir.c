@@ -125,12 +125,12 @@ check_file_system (int fd, struct vmdk_error *err)
 #ifdef __linux__
   struct statfs fs;
 
-  if (fstatfs (fd, &fs) == 0 &&
-      (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC))
+  if (fstatfs (fd, &fs) == 0
+      && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC))
     return fail (err, ERR_DENIED, "is a file of the kernel's (/proc or /sys)");
 #else
-  (void)fd;
-  (void)err;
+  (void) fd;
+  (void) err;
 #endif
   return 0;
 }
@@ -153,8 +153,8 @@ open_base (int parent, const char *base, enum store_open_flags flags,
     return fail_open (err, errno);
   if (fstat (fd, &after) == -1)
     return fail_errno (err, errno, "fstat");
-  if (before.st_dev != after.st_dev || before.st_ino != after.st_ino ||
-      before.st_mode != after.st_mode)
+  if (before.st_dev != after.st_dev || before.st_ino != after.st_ino
+      || before.st_mode != after.st_mode)
     return fail (err, ERR_DENIED, "was replaced while it was being opened");
   if (check_file_system (fd, err) == -1)
     return -1;
@@ -174,8 +174,8 @@ step_down (int *parent, const char *name, struct vmdk_error *err)
     *parent = fd;
     return 0;
   }
-  if (fstatat (*parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-      S_ISLNK (st.st_mode))
+  if (fstatat (*parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0
+      && S_ISLNK (st.st_mode))
     return fail (err, ERR_DENIED, "its folder %s is a symbolic link",
                  NAME (name));
   return fail_open (err, errnum);
@@ -229,9 +229,9 @@ static struct media *
 dir_open (struct store *store, const char *name, enum store_open_flags flags,
           struct vmdk_error *err)
 {
-  const struct store_dir *dir = (struct store_dir *)store;
+  const struct store_dir *dir = (struct store_dir *) store;
   const bool from_user = flags & STORE_FROM_USER;
-  struct media_file_source source = {.dirfd = from_user ? -1 : dir->fd};
+  struct media_file_source source = { .dirfd = from_user ? -1 : dir->fd };
   CLEANUP_FREE char *copy = strdup (name);
   int fd;
 
@@ -278,17 +278,19 @@ next_entry (DIR *list)
   do {
     errno = 0;
     entry = readdir (list);
-  } while (entry && (strcmp (entry->d_name, ".") == 0 ||
-                     strcmp (entry->d_name, "..") == 0));
+  } while (entry
+           && (strcmp (entry->d_name, ".") == 0
+               || strcmp (entry->d_name, "..") == 0));
   return entry ? entry->d_name : NULL;
 }
 
 static int
 dir_list (struct store *store,
-          int (*visit) (void *opaque, const char *name, struct vmdk_error *err),
+          int (*visit) (void *opaque, const char *name,
+                        struct vmdk_error *err),
           void *opaque, struct vmdk_error *err)
 {
-  const struct store_dir *dir = (struct store_dir *)store;
+  const struct store_dir *dir = (struct store_dir *) store;
   CLEANUP_DIR DIR *list = open_list (dir->fd, ".", err);
   const char *name;
 
@@ -406,7 +408,7 @@ static int
 dir_lock_holder (struct store *store, const char *name, char *holder,
                  size_t holder_size, struct vmdk_error *err)
 {
-  const struct store_dir *dir = (struct store_dir *)store;
+  const struct store_dir *dir = (struct store_dir *) store;
   CLEANUP_FREE char *lck = NULL;
   struct stat st;
 
@@ -429,7 +431,7 @@ dir_lock_holder (struct store *store, const char *name, char *holder,
 static void
 dir_close (struct store *store)
 {
-  struct store_dir *dir = (struct store_dir *)store;
+  struct store_dir *dir = (struct store_dir *) store;
 
   if (dir->fd != -1)
     close (dir->fd);
@@ -475,7 +477,7 @@ open_folder (int parent, const char *path, struct vmdk_error *err)
 static struct store *
 dir_folder (struct store *store, const char *path, struct vmdk_error *err)
 {
-  const struct store_dir *dir = (struct store_dir *)store;
+  const struct store_dir *dir = (struct store_dir *) store;
   const bool alone = path[0] == '/' || strcmp (store->name, ".") == 0;
   const int fd = open_folder (dir->fd, path, err);
   char *name;
@@ -483,17 +485,18 @@ dir_folder (struct store *store, const char *path, struct vmdk_error *err)
   if (fd == -1)
     return NULL;
   if (asprintf (&name, "%s%s%s", alone ? "" : store->name, alone ? "" : "/",
-                path) == -1)
+                path)
+      == -1)
     name = NULL;
   return dir_new (name, fd, err);
 }
 
 static const struct store_ops dir_ops = {
-    .open = dir_open,
-    .folder = dir_folder,
-    .list = dir_list,
-    .lock_holder = dir_lock_holder,
-    .close = dir_close,
+  .open = dir_open,
+  .folder = dir_folder,
+  .list = dir_list,
+  .lock_holder = dir_lock_holder,
+  .close = dir_close,
 };
 
 struct store *

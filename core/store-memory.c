@@ -32,12 +32,12 @@ find (struct store_memory *memory, const char *name)
 }
 
 static struct media *
-memory_open (struct store *store, const char *name, enum store_open_flags flags,
-             struct vmdk_error *err)
+memory_open (struct store *store, const char *name,
+             enum store_open_flags flags, struct vmdk_error *err)
 {
-  struct media **entry = find ((struct store_memory *)store, name);
+  struct media **entry = find ((struct store_memory *) store, name);
 
-  (void)flags;
+  (void) flags;
   if (!entry) {
     fail (err, ERR_MISSING, "no such file");
     return NULL;
@@ -51,7 +51,7 @@ memory_list (struct store *store,
                            struct vmdk_error *err),
              void *opaque, struct vmdk_error *err)
 {
-  const struct store_memory *memory = (struct store_memory *)store;
+  const struct store_memory *memory = (struct store_memory *) store;
   size_t i;
 
   for (i = 0; i < memory->entries.len; i++)
@@ -63,7 +63,7 @@ memory_list (struct store *store,
 static void
 memory_close (struct store *store)
 {
-  struct store_memory *memory = (struct store_memory *)store;
+  struct store_memory *memory = (struct store_memory *) store;
   size_t i;
 
   for (i = 0; i < memory->entries.len; i++)
@@ -74,9 +74,9 @@ memory_close (struct store *store)
 }
 
 static const struct store_ops memory_ops = {
-    .open = memory_open,
-    .list = memory_list,
-    .close = memory_close,
+  .open = memory_open,
+  .list = memory_list,
+  .close = memory_close,
 };
 
 struct store *
@@ -103,7 +103,7 @@ int
 store_memory_add (struct store *store, const char *name, const void *bytes,
                   size_t count, struct vmdk_error *err)
 {
-  struct store_memory *memory = (struct store_memory *)store;
+  struct store_memory *memory = (struct store_memory *) store;
   CLEANUP_MEDIA struct media *media = NULL;
   struct media **old;
 
@@ -118,6 +118,6 @@ store_memory_add (struct store *store, const char *name, const void *bytes,
   }
   if (media_list_append (&memory->entries, media) == -1)
     return fail_memory (err);
-  (void)steal_ptr (&media);
+  (void) steal_ptr (&media);
   return 0;
 }

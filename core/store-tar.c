@@ -38,8 +38,8 @@
 /* Long names and pax records: of one header (some tools put checksums and
  * attributes there), and of all.
  */
-#define MAX_RECORDS_SIZE ((size_t)1 << 20)
-#define MAX_ALL_RECORDS_SIZE ((uint64_t)64 << 20)
+#define MAX_RECORDS_SIZE ((size_t) 1 << 20)
+#define MAX_ALL_RECORDS_SIZE ((uint64_t) 64 << 20)
 
 /* Where the fields of a header are. */
 enum {
@@ -113,7 +113,7 @@ octal_parse (const uint8_t *p, size_t count, uint64_t *value)
   for (; i < count && p[i] != ' ' && p[i] != '\0'; i++) {
     if (p[i] < '0' || p[i] > '7' || *value >> 60)
       return false;
-    *value = *value << 3 | (uint64_t)(p[i] - '0');
+    *value = *value << 3 | (uint64_t) (p[i] - '0');
   }
   return true;
 }
@@ -152,9 +152,9 @@ checksum_is_right (const uint8_t *header)
     const uint8_t byte = own ? ' ' : header[i];
 
     plain += byte;
-    with_sign += (int8_t)byte;
+    with_sign += (int8_t) byte;
   }
-  return stored == (uint64_t)plain || (int64_t)stored == with_sign;
+  return stored == (uint64_t) plain || (int64_t) stored == with_sign;
 }
 
 /* The name within the header itself; a ustar header can have a prefix.
@@ -164,14 +164,15 @@ static char *
 header_name (const uint8_t *header)
 {
   static const uint8_t ustar[6] = "ustar"; /* GNU's has a blank for the NUL */
-  const char *prefix = (const char *)header + AT_PREFIX;
+  const char *prefix = (const char *) header + AT_PREFIX;
   const bool has_prefix =
-      memcmp (header + AT_MAGIC, ustar, sizeof ustar) == 0 && *prefix != '\0';
+    memcmp (header + AT_MAGIC, ustar, sizeof ustar) == 0 && *prefix != '\0';
   char *name = NULL;
 
   if (asprintf (&name, "%.*s%s%.*s", has_prefix ? PREFIX_SIZE : 0, prefix,
                 has_prefix ? "/" : "", NAME_SIZE,
-                (const char *)header + AT_NAME) == -1)
+                (const char *) header + AT_NAME)
+      == -1)
     return NULL;
   return name;
 }
@@ -180,7 +181,7 @@ static void
 overrides_reset (struct overrides *overrides)
 {
   free (overrides->name);
-  *overrides = (struct overrides){0};
+  *overrides = (struct overrides){ 0 };
 }
 
 /* The LEN bytes at NAME are what the next member is called. */
@@ -215,8 +216,8 @@ decimal_parse (const char *p, size_t len, uint64_t *value)
 
   *value = 0;
   for (i = 0; i < len; i++)
-    if (p[i] < '0' || p[i] > '9' || mul_overflow (*value, 10, value) ||
-        add_overflow (*value, (uint64_t)(p[i] - '0'), value))
+    if (p[i] < '0' || p[i] > '9' || mul_overflow (*value, 10, value)
+        || add_overflow (*value, (uint64_t) (p[i] - '0'), value))
       return false;
   return len > 0;
 }
@@ -242,7 +243,8 @@ pax_apply (struct indexer *in, const char *key, size_t key_len,
     in->next.is_sparse = true;
   if (key_is (key, key_len, "path") && in->next.is_sparse && in->next.name)
     return 0;
-  if (key_is (key, key_len, "path") || key_is (key, key_len, "GNU.sparse.name"))
+  if (key_is (key, key_len, "path")
+      || key_is (key, key_len, "GNU.sparse.name"))
     return override_name (in, value, len, err);
   if (!key_is (key, key_len, "size"))
     return 0;
@@ -265,19 +267,20 @@ pax_parse (struct indexer *in, const char *p, size_t left,
     uint64_t len = 0;
     size_t head;
 
-    if (!blank || !decimal_parse (p, (size_t)(blank - p), &len) || len > left ||
-        len < (size_t)(blank - p) + 3 || p[len - 1] != '\n')
+    if (!blank || !decimal_parse (p, (size_t) (blank - p), &len) || len > left
+        || len < (size_t) (blank - p) + 3 || p[len - 1] != '\n')
       return fail (err, ERR_CORRUPT,
                    "pax header at byte %" PRIu64 ": malformed record",
                    in->offset);
-    head = (size_t)(blank - p) + 1;
+    head = (size_t) (blank - p) + 1;
     equals = memchr (blank + 1, '=', len - head);
     if (!equals)
       return fail (err, ERR_CORRUPT,
                    "pax header at byte %" PRIu64 ": record without \"=\"",
                    in->offset);
-    if (pax_apply (in, blank + 1, (size_t)(equals - blank - 1), equals + 1,
-                   (size_t)(p + len - 1 - (equals + 1)), err) == -1)
+    if (pax_apply (in, blank + 1, (size_t) (equals - blank - 1), equals + 1,
+                   (size_t) (p + len - 1 - (equals + 1)), err)
+        == -1)
       return -1;
     p += len;
     left -= len;
@@ -300,7 +303,7 @@ read_records (struct indexer *in, char type, uint64_t data, uint64_t size,
                  " for the archive",
                  in->offset, size, MAX_RECORDS_SIZE, MAX_ALL_RECORDS_SIZE);
   in->records_left -= size;
-  len = (size_t)size;
+  len = (size_t) size;
   text = malloc (len + 1);
   if (!text)
     return fail_memory (err);
@@ -316,7 +319,9 @@ static int
 add_member (struct indexer *in, const char *name, uint64_t data, uint64_t size,
             bool is_sparse, struct vmdk_error *err)
 {
-  struct member member = {.offset = data, .size = size, .is_sparse = is_sparse};
+  struct member member = { .offset = data,
+                           .size = size,
+                           .is_sparse = is_sparse };
 
   if (in->tar->members.len == MAX_MEMBERS)
     return fail (err, ERR_CORRUPT, "more than %d members in the archive",
@@ -336,7 +341,7 @@ static int
 index_thing (struct indexer *in, const uint8_t *header, uint64_t data,
              uint64_t size, struct vmdk_error *err)
 {
-  const char type = (char)header[AT_TYPE];
+  const char type = (char) header[AT_TYPE];
   const bool is_sparse = type == 'S' || in->next.is_sparse;
   CLEANUP_FREE char *name = NULL;
 
@@ -376,10 +381,10 @@ skip_sparse_maps (struct indexer *in, const uint8_t *header, uint64_t *data,
                    MAX_HEADERS);
     if (!range_inside (*data, BLOCK_SIZE, in->tar->archive->size))
       return fail (
-          err, ERR_CORRUPT,
-          "tar header at byte %" PRIu64
-          ": its sparse map runs past the archive's end at byte %" PRIu64,
-          in->offset, in->tar->archive->size);
+        err, ERR_CORRUPT,
+        "tar header at byte %" PRIu64
+        ": its sparse map runs past the archive's end at byte %" PRIu64,
+        in->offset, in->tar->archive->size);
     if (media_pread (in->tar->archive, block, BLOCK_SIZE, *data, err) == -1)
       return -1;
     *data += BLOCK_SIZE;
@@ -393,7 +398,7 @@ static int
 locate_data (struct indexer *in, const uint8_t *header, uint64_t *data,
              uint64_t *size, struct vmdk_error *err)
 {
-  const char type = (char)header[AT_TYPE];
+  const char type = (char) header[AT_TYPE];
   const bool is_own = type != 'x' && type != 'g' && type != 'L' && type != 'K';
 
   if (!size_parse (header + AT_SIZE, SIZE_SIZE, size))
@@ -416,9 +421,10 @@ locate_data (struct indexer *in, const uint8_t *header, uint64_t *data,
 }
 
 static int
-index_header (struct indexer *in, const uint8_t *header, struct vmdk_error *err)
+index_header (struct indexer *in, const uint8_t *header,
+              struct vmdk_error *err)
 {
-  const char type = (char)header[AT_TYPE];
+  const char type = (char) header[AT_TYPE];
   uint64_t data = 0, size = 0, next;
   int r = 0;
 
@@ -452,9 +458,10 @@ read_header (struct indexer *in, uint8_t header[BLOCK_SIZE], bool *end,
   size_t left = 0;
 
   if (in->offset < archive->size)
-    left = (size_t)min_u64 (archive->size - in->offset, BLOCK_SIZE);
+    left = (size_t) min_u64 (archive->size - in->offset, BLOCK_SIZE);
   memset (header, 0, BLOCK_SIZE);
-  if (media_pread (archive, header, left, left > 0 ? in->offset : 0, err) == -1)
+  if (media_pread (archive, header, left, left > 0 ? in->offset : 0, err)
+      == -1)
     return -1;
   *end = is_zero (header, BLOCK_SIZE);
   if (*end)
@@ -492,8 +499,8 @@ index_all (struct indexer *in, struct vmdk_error *err)
 static int
 compare_members (const void *a, const void *b)
 {
-  const struct member *x = *(struct member *const *)a;
-  const struct member *y = *(struct member *const *)b;
+  const struct member *x = *(struct member *const *) a;
+  const struct member *y = *(struct member *const *) b;
   const int r = strcmp (x->name, y->name);
 
   return r ? r : (x > y) - (x < y);
@@ -521,7 +528,7 @@ sort_members (struct store_tar *tar, struct vmdk_error *err)
 static int
 compare_name (const void *key, const void *element)
 {
-  const struct member *member = *(struct member *const *)element;
+  const struct member *member = *(struct member *const *) element;
 
   return strcmp (key, member->name);
 }
@@ -568,14 +575,14 @@ static int
 check_member (const struct store_tar *tar, const struct member *member,
               struct vmdk_error *err)
 {
-  uint8_t magic[2] = {0, 0};
+  uint8_t magic[2] = { 0, 0 };
 
   if (member->is_sparse)
     return fail (err, ERR_UNSUPPORTED,
                  "the member is stored as a sparse file; unpack it first");
-  if (member->size >= sizeof magic &&
-      media_pread (tar->archive, magic, sizeof magic, member->offset, err) ==
-          -1)
+  if (member->size >= sizeof magic
+      && media_pread (tar->archive, magic, sizeof magic, member->offset, err)
+           == -1)
     return -1;
   if (has_gzip_name (member->name) || (magic[0] == 0x1f && magic[1] == 0x8b))
     return fail (err, ERR_UNSUPPORTED,
@@ -587,10 +594,10 @@ static struct media *
 tar_open (struct store *store, const char *name, enum store_open_flags flags,
           struct vmdk_error *err)
 {
-  const struct store_tar *tar = (struct store_tar *)store;
+  const struct store_tar *tar = (struct store_tar *) store;
   const struct member *member = find_member (tar, name);
 
-  (void)flags;
+  (void) flags;
   if (!member) {
     fail_missing (tar, name, err);
     return NULL;
@@ -603,15 +610,16 @@ tar_open (struct store *store, const char *name, enum store_open_flags flags,
 
 static int
 tar_list (struct store *store,
-          int (*visit) (void *opaque, const char *name, struct vmdk_error *err),
+          int (*visit) (void *opaque, const char *name,
+                        struct vmdk_error *err),
           void *opaque, struct vmdk_error *err)
 {
-  const struct store_tar *tar = (struct store_tar *)store;
+  const struct store_tar *tar = (struct store_tar *) store;
   size_t i;
 
   for (i = 0; i < tar->members.len; i++)
-    if (!tar->members.ptr[i].is_replaced &&
-        visit (opaque, tar->members.ptr[i].name, err) == -1)
+    if (!tar->members.ptr[i].is_replaced
+        && visit (opaque, tar->members.ptr[i].name, err) == -1)
       return -1;
   return 0;
 }
@@ -619,7 +627,7 @@ tar_list (struct store *store,
 static void
 tar_close (struct store *store)
 {
-  struct store_tar *tar = (struct store_tar *)store;
+  struct store_tar *tar = (struct store_tar *) store;
   size_t i;
 
   for (i = 0; i < tar->members.len; i++)
@@ -632,9 +640,9 @@ tar_close (struct store *store)
 }
 
 static const struct store_ops tar_ops = {
-    .open = tar_open,
-    .list = tar_list,
-    .close = tar_close,
+  .open = tar_open,
+  .list = tar_list,
+  .close = tar_close,
 };
 
 bool
@@ -644,10 +652,10 @@ store_tar_probe (struct media *media)
   struct vmdk_error ignored;
   uint64_t size;
 
-  return media->size >= BLOCK_SIZE &&
-         media_pread (media, header, sizeof header, 0, &ignored) == 0 &&
-         header[AT_NAME] != '\0' && checksum_is_right (header) &&
-         size_parse (header + AT_SIZE, SIZE_SIZE, &size);
+  return media->size >= BLOCK_SIZE
+         && media_pread (media, header, sizeof header, 0, &ignored) == 0
+         && header[AT_NAME] != '\0' && checksum_is_right (header)
+         && size_parse (header + AT_SIZE, SIZE_SIZE, &size);
 }
 
 struct store *
@@ -655,7 +663,7 @@ store_tar_new (struct media *archive, struct vmdk_error *err)
 {
   CLEANUP_STORE struct store *store = NULL;
   struct store_tar *tar = calloc (1, sizeof *tar);
-  struct indexer in = {.tar = tar, .records_left = MAX_ALL_RECORDS_SIZE};
+  struct indexer in = { .tar = tar, .records_left = MAX_ALL_RECORDS_SIZE };
   int r;
 
   if (!tar) {

@@ -16,16 +16,16 @@
 static bool
 component_is_down (const char *p, size_t len)
 {
-  return len > 0 && !(len == 1 && p[0] == '.') &&
-         !(len == 2 && p[0] == '.' && p[1] == '.');
+  return len > 0 && !(len == 1 && p[0] == '.')
+         && !(len == 2 && p[0] == '.' && p[1] == '.');
 }
 
 static bool
 has_drive_letter (const char *name)
 {
-  return ((name[0] >= 'A' && name[0] <= 'Z') ||
-          (name[0] >= 'a' && name[0] <= 'z')) &&
-         name[1] == ':';
+  return ((name[0] >= 'A' && name[0] <= 'Z')
+          || (name[0] >= 'a' && name[0] <= 'z'))
+         && name[1] == ':';
 }
 
 bool
@@ -37,7 +37,7 @@ store_name_is_inside (const char *name)
   if (strnlen (name, NAME_MAX_BYTES + 1) > NAME_MAX_BYTES)
     return false;
   for (p = name; *p; p++)
-    if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '\\')
+    if ((unsigned char) *p < 0x20 || *p == 0x7f || *p == '\\')
       return false;
   if (has_drive_letter (name))
     return false;

@@ -40,8 +40,7 @@ enum store_open_flags {
 struct store_ops {
   /* Open NAME, relative to the folder.  ERR_MISSING when it is not there. */
   struct media *(*open) (struct store *store, const char *name,
-                         enum store_open_flags flags,
-                         struct vmdk_error *err);
+                         enum store_open_flags flags, struct vmdk_error *err);
 
   /* Another folder, PATH being relative to this one or absolute.  Whether
    * that is allowed was decided by the caller.  NULL: there is no other.

@@ -46,8 +46,8 @@ is_eos (const uint8_t *sector)
 static bool
 is_footer (const uint8_t *sectors)
 {
-  return is_marker (sectors, MARKER_FOOTER) &&
-         le32_load (sectors + SECTOR_SIZE) == SPARSE_MAGIC;
+  return is_marker (sectors, MARKER_FOOTER)
+         && le32_load (sectors + SECTOR_SIZE) == SPARSE_MAGIC;
 }
 
 /* The last N whole sectors of the file. */
@@ -92,7 +92,7 @@ static void
 warn_of_end (const struct extent *extent, const uint8_t *sectors, uint64_t n)
 {
   const uint64_t excess =
-      sectors_to_bytes (n) + extent->media->size % SECTOR_SIZE;
+    sectors_to_bytes (n) + extent->media->size % SECTOR_SIZE;
 
   if (n > 0 && is_eos (sectors))
     log_warning (&extent->rules->log,
@@ -111,7 +111,7 @@ search (const struct extent *extent, struct sparse_header *footer, bool *found,
         struct vmdk_error *err)
 {
   const uint64_t n =
-      min_u64 (bytes_to_sectors (extent->media->size), SEARCH_SECTORS);
+    min_u64 (bytes_to_sectors (extent->media->size), SEARCH_SECTORS);
   CLEANUP_FREE uint8_t *buf = malloc (sectors_to_bytes (n));
 
   if (!buf)
@@ -152,12 +152,14 @@ check_footer (const struct sparse_header *header,
 {
   bool ignored;
 
-  if (check_agreement ("capacity", header->capacity, footer->capacity, err) ==
-          -1 ||
-      check_agreement ("grainSize", header->grain_size, footer->grain_size,
-                       err) == -1 ||
-      check_agreement ("numGTEsPerGT", header->nr_gtes_per_gt,
-                       footer->nr_gtes_per_gt, err) == -1)
+  if (check_agreement ("capacity", header->capacity, footer->capacity, err)
+        == -1
+      || check_agreement ("grainSize", header->grain_size, footer->grain_size,
+                          err)
+           == -1
+      || check_agreement ("numGTEsPerGT", header->nr_gtes_per_gt,
+                          footer->nr_gtes_per_gt, err)
+           == -1)
     return -1;
   if (header->flags != footer->flags)
     return fail (err, ERR_CORRUPT,
@@ -182,8 +184,8 @@ stream_footer_find (const struct extent *extent,
   *found = false;
   if (find_at_end (extent, footer, found, err) == -1)
     return -1;
-  if (!*found && header->gd_offset == SPARSE_GD_AT_END &&
-      search (extent, footer, found, err) == -1)
+  if (!*found && header->gd_offset == SPARSE_GD_AT_END
+      && search (extent, footer, found, err) == -1)
     return -1;
   if (!*found)
     return 0;

@@ -30,10 +30,10 @@ struct stream_scan;
  * sector within the disk, which its grains may count from; 0 if it is the
  * only one.
  */
-extern struct stream_scan *
-stream_scan_new (const struct extent *extent,
-                 const struct sparse_header *header, uint64_t first_lba,
-                 struct vmdk_error *err)
+extern struct stream_scan *stream_scan_new (const struct extent *extent,
+                                            const struct sparse_header *header,
+                                            uint64_t first_lba,
+                                            struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
 /* NULL is allowed. */

@@ -16,39 +16,42 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define VECTOR_EMPTY { 0 }
+#define VECTOR_EMPTY \
+  {                  \
+    0                \
+  }
 
-#define DEFINE_VECTOR(name, type)                                             \
-  struct name {                                                               \
-    type *ptr;                                                                \
-    size_t len, capacity;                                                     \
-  };                                                                          \
-                                                                              \
-  /* Returns -1 when memory cannot be had; the vector is then unchanged. */   \
-  static inline int __attribute__ ((unused, warn_unused_result))              \
-  name##_append (struct name *v, type element)                                \
-  {                                                                           \
-    if (v->len == v->capacity) {                                              \
-      const size_t more = v->capacity ? v->capacity * 2 : 8;                  \
-      type *grown;                                                            \
-                                                                              \
-      if (more > SIZE_MAX / sizeof (type))                                    \
-        return -1;                                                            \
-      grown = realloc (v->ptr, more * sizeof (type));                         \
-      if (!grown)                                                             \
-        return -1;                                                            \
-      v->ptr = grown;                                                         \
-      v->capacity = more;                                                     \
-    }                                                                         \
-    v->ptr[v->len++] = element;                                               \
-    return 0;                                                                 \
-  }                                                                           \
-                                                                              \
-  static inline void __attribute__ ((unused)) name##_reset (struct name *v)   \
-  {                                                                           \
-    free (v->ptr);                                                            \
-    v->ptr = NULL;                                                            \
-    v->len = v->capacity = 0;                                                 \
+#define DEFINE_VECTOR(name, type)                                           \
+  struct name {                                                             \
+    type *ptr;                                                              \
+    size_t len, capacity;                                                   \
+  };                                                                        \
+                                                                            \
+  /* Returns -1 when memory cannot be had; the vector is then unchanged. */ \
+  static inline int __attribute__ ((unused, warn_unused_result))            \
+  name##_append (struct name *v, type element)                              \
+  {                                                                         \
+    if (v->len == v->capacity) {                                            \
+      const size_t more = v->capacity ? v->capacity * 2 : 8;                \
+      type *grown;                                                          \
+                                                                            \
+      if (more > SIZE_MAX / sizeof (type))                                  \
+        return -1;                                                          \
+      grown = realloc (v->ptr, more * sizeof (type));                       \
+      if (!grown)                                                           \
+        return -1;                                                          \
+      v->ptr = grown;                                                       \
+      v->capacity = more;                                                   \
+    }                                                                       \
+    v->ptr[v->len++] = element;                                             \
+    return 0;                                                               \
+  }                                                                         \
+                                                                            \
+  static inline void __attribute__ ((unused)) name##_reset (struct name *v) \
+  {                                                                         \
+    free (v->ptr);                                                          \
+    v->ptr = NULL;                                                          \
+    v->len = v->capacity = 0;                                               \
   }
 
 #endif /* VMDKIT_VECTOR_H */

@@ -71,7 +71,7 @@ now (void)
   struct timespec ts;
 
   clock_gettime (CLOCK_MONOTONIC, &ts);
-  return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+  return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
 }
 
 static void
@@ -83,11 +83,12 @@ add (struct grains *g, const uint8_t *data, uint32_t size)
     if (g->list == NULL)
       die ("grains", "out of memory");
   }
-  g->list[g->nr++] = (struct grain){data, size};
+  g->list[g->nr++] = (struct grain){ data, size };
   g->sum += size;
 }
 
-/* From the first grain marker to the end-of-stream marker or the file's end. */
+/* From the first grain marker to the end-of-stream marker or the file's end.
+ */
 static void
 walk (const uint8_t *file, uint64_t size, struct grains *g)
 {
@@ -95,13 +96,13 @@ walk (const uint8_t *file, uint64_t size, struct grains *g)
 
   while (at <= size - SECTOR) {
     const uint64_t val = load (file + at, 8);
-    const uint32_t count = (uint32_t)load (file + at + 8, 4);
+    const uint32_t count = (uint32_t) load (file + at + 8, 4);
 
     if (count != 0) { /* VAL is the grain's first sector */
       if (count > size - at - 12)
         return;
       add (g, file + at + 12, count);
-      at += (12 + (uint64_t)count + SECTOR - 1) / SECTOR * SECTOR;
+      at += (12 + (uint64_t) count + SECTOR - 1) / SECTOR * SECTOR;
     }
     else if (load (file + at + 12, 4) == 0 || val > size / SECTOR)
       return;
@@ -119,8 +120,10 @@ inflate_one (const struct grain *g, uint8_t *out, size_t room)
 
   if (d == NULL)
     d = libdeflate_alloc_decompressor ();
-  return d != NULL && libdeflate_zlib_decompress (d, g->data, g->size, out,
-                                                  room, &written) == 0;
+  return d != NULL
+         && libdeflate_zlib_decompress (d, g->data, g->size, out, room,
+                                        &written)
+              == 0;
 }
 #else
 static bool
@@ -132,10 +135,10 @@ inflate_one (const struct grain *g, uint8_t *out, size_t room)
   if (ready ? inflateReset (&z) != Z_OK : inflateInit (&z) != Z_OK)
     return false;
   ready = true;
-  z.next_in = (Bytef *)g->data;
+  z.next_in = (Bytef *) g->data;
   z.avail_in = g->size;
   z.next_out = out;
-  z.avail_out = (uInt)room;
+  z.avail_out = (uInt) room;
   return inflate (&z, Z_FINISH) == Z_STREAM_END;
 }
 #endif
@@ -156,7 +159,7 @@ run (const char *name, const struct grains *g, size_t grain_size,
 
       if (random) {
         state = state * UINT64_C (6364136223846793005) + 1;
-        n = (size_t)(state >> 33) % g->nr;
+        n = (size_t) (state >> 33) % g->nr;
       }
       if (!inflate_one (&g->list[n], out, grain_size))
         die (name, "a grain does not inflate");
@@ -167,15 +170,15 @@ run (const char *name, const struct grains *g, size_t grain_size,
   printf ("{\"library\": \"" LIBRARY "\", \"grains\": %" PRIu64
           ", \"bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64
           ", \"seconds\": %.6f, \"iops\": %.1f, \"mib_per_second\": %.2f}\n",
-          done, done * grain_size, packed, took, (double)done / took,
-          (double)(done * grain_size) / took / 1048576);
+          done, done * grain_size, packed, took, (double) done / took,
+          (double) (done * grain_size) / took / 1048576);
 }
 
 int
 main (int argc, char **argv)
 {
   const bool random = argc == 4 && strcmp (argv[3], "--random") == 0;
-  struct grains grains = {0};
+  struct grains grains = { 0 };
   const uint8_t *file;
   struct stat st;
   uint64_t grain_size;
@@ -190,7 +193,7 @@ main (int argc, char **argv)
     die (argv[1], strerror (errno));
   if (st.st_size < 2 * SECTOR)
     die (argv[1], "too small");
-  file = mmap (NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE,
+  file = mmap (NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE,
                fd, 0);
   if (file == MAP_FAILED)
     die (argv[1], strerror (errno));
@@ -199,7 +202,7 @@ main (int argc, char **argv)
   grain_size = load (file + 20, 8) * SECTOR;
   if (grain_size == 0 || grain_size > MAX_GRAIN)
     die (argv[1], "unusual grain size");
-  walk (file, (uint64_t)st.st_size, &grains);
+  walk (file, (uint64_t) st.st_size, &grains);
   if (grains.nr == 0)
     die (argv[1], "no grains");
   run (argv[1], &grains, grain_size, strtod (argv[2], NULL), random);

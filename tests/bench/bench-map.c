@@ -31,7 +31,7 @@ clock_seconds (clockid_t clock)
   struct timespec ts;
 
   clock_gettime (clock, &ts);
-  return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+  return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
 }
 
 static bool
@@ -48,7 +48,7 @@ count (void *opaque, const struct disk_piece *piece)
 static void
 warn (void *opaque, enum log_topic topic, const char *text)
 {
-  (void)opaque;
+  (void) opaque;
   if (topic == LOG_WARNING)
     fprintf (stderr, "bench-map: %s\n", text);
 }
@@ -58,14 +58,15 @@ open_and_map (const char *folder, const char *name, struct resources *shared,
               struct totals *totals, struct vmdk_error *err)
 {
   const struct chain_rules rules = {
-      .open = {.log = {.sink = warn}, .resources = shared, .lock = true}};
+    .open = { .log = { .sink = warn }, .resources = shared, .lock = true }
+  };
   CLEANUP_STORE struct store *store = store_dir_new (folder, err);
 
   if (store == NULL)
     return -1;
 
   CLEANUP_DISK struct disk *disk =
-      disk_open (store, name, STORE_FROM_USER, &rules, err);
+    disk_open (store, name, STORE_FROM_USER, &rules, err);
 
   if (disk == NULL)
     return -1;
@@ -75,9 +76,9 @@ open_and_map (const char *folder, const char *name, struct resources *shared,
 int
 main (int argc, char **argv)
 {
-  struct vmdk_error err = {0};
+  struct vmdk_error err = { 0 };
   struct resources *shared;
-  struct totals totals = {0};
+  struct totals totals = { 0 };
   struct rusage usage;
   double start;
   int r;
@@ -101,7 +102,7 @@ main (int argc, char **argv)
             ", \"data\": %" PRIu64 ", \"rss\": %.2f}\n",
             clock_seconds (CLOCK_MONOTONIC) - start,
             clock_seconds (CLOCK_PROCESS_CPUTIME_ID), totals.pieces,
-            totals.data, (double)usage.ru_maxrss / 1024);
+            totals.data, (double) usage.ru_maxrss / 1024);
   }
   resources_free (shared);
   return r == -1 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -46,7 +46,7 @@ static struct {
   bool random, sample;
   uint64_t seed, bytes;
   double seconds, warmup;
-} opt = {.connections = 1, .depth = 1, .request = 4096};
+} opt = { .connections = 1, .depth = 1, .request = 4096 };
 
 /* What the threads share.  The times are constant once STARTED is passed. */
 static struct {
@@ -96,7 +96,7 @@ now (void)
   struct timespec ts;
 
   clock_gettime (CLOCK_MONOTONIC, &ts);
-  return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+  return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
 }
 
 static double
@@ -105,8 +105,8 @@ cpu_seconds (void)
   struct rusage u;
 
   getrusage (RUSAGE_SELF, &u);
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-         (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+  return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec)
+         + (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /* splitmix64: any seed is a good one. */
@@ -128,8 +128,8 @@ connect_to (const char *socket)
   if (nbd == NULL)
     die ("%s", nbd_get_error ());
   /* Clearing the buffer first would be timed as if the server were slow. */
-  if (nbd_set_pread_initialize (nbd, false) == -1 ||
-      nbd_connect_unix (nbd, socket) == -1)
+  if (nbd_set_pread_initialize (nbd, false) == -1
+      || nbd_connect_unix (nbd, socket) == -1)
     die ("%s: %s", socket, nbd_get_error ());
   return nbd;
 }
@@ -153,7 +153,7 @@ next_request (struct connection *c, uint64_t *offset, size_t *count)
     }
     c->offset = piece % run.nr_pieces * run.piece;
     c->piece_end =
-        run.size - c->offset < run.piece ? run.size : c->offset + run.piece;
+      run.size - c->offset < run.piece ? run.size : c->offset + run.piece;
   }
   *offset = c->offset;
   if (*count > c->piece_end - c->offset)
@@ -192,21 +192,22 @@ issue (struct connection *c, struct slot *slot)
   uint64_t offset;
   size_t count;
 
-  if (((opt.random || c->again) && now () >= run.end_at) ||
-      !next_request (c, &offset, &count)) {
+  if (((opt.random || c->again) && now () >= run.end_at)
+      || !next_request (c, &offset, &count)) {
     c->done = true;
     return;
   }
   done = malloc (sizeof *done);
   if (done == NULL)
     die ("out of memory");
-  *done = (struct completion){slot, count};
+  *done = (struct completion){ slot, count };
   slot->busy = true;
   c->nr_busy++;
   if (nbd_aio_pread (c->nbd, slot->buf, count, offset,
                      (nbd_completion_callback){
-                         .callback = finished, .user_data = done, .free = free},
-                     0) == -1)
+                       .callback = finished, .user_data = done, .free = free },
+                     0)
+      == -1)
     die ("%s", nbd_get_error ());
 }
 
@@ -240,7 +241,7 @@ connection_start (struct connection *c, unsigned i)
     die ("out of memory");
   for (unsigned s = 0; s < c->nr_slots; s++) {
     c->slots[s].owner = c;
-    if (posix_memalign ((void **)&c->slots[s].buf, 4096, opt.request) != 0)
+    if (posix_memalign ((void **) &c->slots[s].buf, 4096, opt.request) != 0)
       die ("out of memory");
     memset (c->slots[s].buf, 0, opt.request); /* no page faults when timed */
   }
@@ -270,7 +271,7 @@ plan (struct nbd_handle *nbd)
 
   if (size == -1)
     die ("%s", nbd_get_error ());
-  run.size = (uint64_t)size;
+  run.size = (uint64_t) size;
   if (opt.bytes && opt.bytes < run.size)
     run.size = opt.bytes;
   if (run.size < opt.request)
@@ -314,8 +315,8 @@ load (void)
   printf ("{\"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"requests\": %" PRIu64
           ", \"iops\": %.1f, \"mib_per_second\": %.2f"
           ", \"all_bytes\": %" PRIu64 ", \"client_cpu\": %.3f}\n",
-          bytes, seconds, requests, (double)requests / seconds,
-          (double)bytes / seconds / 1048576, all_bytes, cpu);
+          bytes, seconds, requests, (double) requests / seconds,
+          (double) bytes / seconds / 1048576, all_bytes, cpu);
 }
 
 static void
@@ -386,28 +387,28 @@ static void
 parse (int argc, char **argv)
 {
   static const struct option options[] = {
-      {"connections", required_argument, NULL, 'c'},
-      {"depth", required_argument, NULL, 'd'},
-      {"request", required_argument, NULL, 'r'},
-      {"random", no_argument, NULL, 'R'},
-      {"seed", required_argument, NULL, 's'},
-      {"seconds", required_argument, NULL, 't'},
-      {"warmup", required_argument, NULL, 'w'},
-      {"bytes", required_argument, NULL, 'b'},
-      {"sample", no_argument, NULL, 'S'},
-      {"help", no_argument, NULL, 'h'},
-      {NULL, 0, NULL, 0},
+    { "connections", required_argument, NULL, 'c' },
+    { "depth", required_argument, NULL, 'd' },
+    { "request", required_argument, NULL, 'r' },
+    { "random", no_argument, NULL, 'R' },
+    { "seed", required_argument, NULL, 's' },
+    { "seconds", required_argument, NULL, 't' },
+    { "warmup", required_argument, NULL, 'w' },
+    { "bytes", required_argument, NULL, 'b' },
+    { "sample", no_argument, NULL, 'S' },
+    { "help", no_argument, NULL, 'h' },
+    { NULL, 0, NULL, 0 },
   };
   int o;
 
-  while ((o = getopt_long (argc, argv, "c:d:r:Rs:t:w:b:h", options, NULL)) !=
-         -1) {
+  while ((o = getopt_long (argc, argv, "c:d:r:Rs:t:w:b:h", options, NULL))
+         != -1) {
     switch (o) {
     case 'c':
-      opt.connections = (unsigned)number (optarg, 1, MAX_CONNECTIONS);
+      opt.connections = (unsigned) number (optarg, 1, MAX_CONNECTIONS);
       break;
     case 'd':
-      opt.depth = (unsigned)number (optarg, 1, MAX_DEPTH);
+      opt.depth = (unsigned) number (optarg, 1, MAX_DEPTH);
       break;
     case 'r':
       opt.request = number (optarg, 1, MAX_REQUEST);

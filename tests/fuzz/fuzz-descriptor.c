@@ -70,9 +70,9 @@ check_same_extents (const struct descriptor *a, const struct descriptor *b)
     const struct extent_line *x = descriptor_extent (a, i);
     const struct extent_line *y = descriptor_extent (b, i);
 
-    must (x->access == y->access && x->type == y->type &&
-          x->nr_sectors == y->nr_sectors && x->has_offset == y->has_offset &&
-          x->offset_sector == y->offset_sector);
+    must (x->access == y->access && x->type == y->type
+          && x->nr_sectors == y->nr_sectors && x->has_offset == y->has_offset
+          && x->offset_sector == y->offset_sector);
     must (!x->name || strcmp (x->name, y->name) == 0);
   }
 }
@@ -90,9 +90,10 @@ nr_blanks_before_extents (const char *text)
     const char *word = line + strspn (line, " \t\r");
     const size_t len = strcspn (word, " \t\r\n");
 
-    count += blank && ((len == 2 && !strncasecmp (word, "RW", len)) ||
-                       (len == 6 && !strncasecmp (word, "RDONLY", len)) ||
-                       (len == 8 && !strncasecmp (word, "NOACCESS", len)));
+    count += blank
+             && ((len == 2 && !strncasecmp (word, "RW", len))
+                 || (len == 6 && !strncasecmp (word, "RDONLY", len))
+                 || (len == 8 && !strncasecmp (word, "NOACCESS", len)));
     blank = word >= end;
     if (*end == '\0')
       return count;
@@ -115,14 +116,15 @@ check_edited (const struct descriptor *d, size_t nr_blanks)
   check_same_extents (d, again);
   must (nr_blanks_before_extents (text) <= nr_blanks);
   must (descriptor_parent_cid (d) == descriptor_parent_cid (again));
-  must (strcmp (descriptor_create_type (d), descriptor_create_type (again)) ==
-        0);
+  must (strcmp (descriptor_create_type (d), descriptor_create_type (again))
+        == 0);
   text_again = descriptor_print (again, &len_again, &err);
   must (text_again && len == len_again && !memcmp (text, text_again, len));
 }
 
 static void
-set (struct descriptor *d, const char *key, const char *value, size_t nr_blanks)
+set (struct descriptor *d, const char *key, const char *value,
+     size_t nr_blanks)
 {
   struct vmdk_error err = { 0 };
 
@@ -138,7 +140,7 @@ static void
 edit (struct descriptor *d, size_t nr_blanks)
 {
   const bool base =
-      descriptor_parent_cid (d) == CID_NONE && !descriptor_parent_hint (d);
+    descriptor_parent_cid (d) == CID_NONE && !descriptor_parent_hint (d);
 
   set (d, "ddb.uuid", "60 00", nr_blanks);
   set (d, "CID", "0000abcd", nr_blanks);

@@ -33,18 +33,19 @@ enum switches {
   ACCEPT_JOURNAL = 16,
 };
 
-#define REQUIRE(condition)                                                    \
-  do {                                                                        \
-    if (!(condition))                                                         \
-      abort ();                                                               \
+#define REQUIRE(condition) \
+  do {                     \
+    if (!(condition))      \
+      abort ();            \
   } while (0)
 
 static void
 add_files (struct store *store, struct bytes *in)
 {
-  static const char *const names[MAX_FILES]
-    = { "disk.vmdk", "a.vmdk", "b.vmdk", "c.vmdk",
-        "d.vmdk",    "e.vmdk", "f.vmdk", "g.vmdk" };
+  static const char *const names[MAX_FILES] = { "disk.vmdk", "a.vmdk",
+                                                "b.vmdk",    "c.vmdk",
+                                                "d.vmdk",    "e.vmdk",
+                                                "f.vmdk",    "g.vmdk" };
   struct vmdk_error err;
 
   for (size_t i = 0; i < MAX_FILES && in->left > 4; i++) {

@@ -28,10 +28,10 @@ extern int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
 #define FUZZ_WINDOW (UINT64_C (4) << 20)
 
-#define FUZZ_REQUIRE(condition)                                                \
-  do {                                                                         \
-    if (!(condition))                                                          \
-      abort ();                                                                \
+#define FUZZ_REQUIRE(condition) \
+  do {                          \
+    if (!(condition))           \
+      abort ();                 \
   } while (0)
 
 /* Check that the run can be read, or cannot and says so. */
@@ -39,7 +39,7 @@ static inline void
 fuzz_read_run (struct extent *extent, uint64_t offset, const struct run *run)
 {
   const size_t count = min_u64 (run->length, 65536);
-  struct vmdk_error err = {0};
+  struct vmdk_error err = { 0 };
   uint8_t *buf = malloc (count);
   int r = 0;
 
@@ -49,7 +49,7 @@ fuzz_read_run (struct extent *extent, uint64_t offset, const struct run *run)
     FUZZ_REQUIRE (run->media == extent->media);
     FUZZ_REQUIRE (run->media_offset >= SECTOR_SIZE);
     FUZZ_REQUIRE (
-        range_inside (run->media_offset, run->length, extent->media->size));
+      range_inside (run->media_offset, run->length, extent->media->size));
     r = media_pread (run->media, buf, count, run->media_offset, &err);
     FUZZ_REQUIRE (r == 0);
     break;
@@ -78,12 +78,13 @@ fuzz_walk (struct extent *extent, uint64_t offset, uint64_t end)
     struct run where, state;
     struct vmdk_error err;
 
-    FUZZ_REQUIRE (extent_map (extent, offset, end - offset, MAP_STATE, &state,
-                              &err) == 0);
+    FUZZ_REQUIRE (
+      extent_map (extent, offset, end - offset, MAP_STATE, &state, &err) == 0);
     FUZZ_REQUIRE (state.length >= 1 && state.length <= end - offset);
     for (uint64_t done = 0; done < state.length; done += where.length) {
       FUZZ_REQUIRE (extent_map (extent, offset + done, state.length - done,
-                                MAP_WHERE, &where, &err) == 0);
+                                MAP_WHERE, &where, &err)
+                    == 0);
       FUZZ_REQUIRE (where.length >= 1 && where.length <= state.length - done);
       FUZZ_REQUIRE (where.state == state.state);
       fuzz_read_run (extent, offset + done, &where);
@@ -95,7 +96,7 @@ fuzz_walk (struct extent *extent, uint64_t offset, uint64_t end)
 static inline struct media *
 fuzz_media (const uint8_t *data, size_t size)
 {
-  const size_t zeros = size > 0 ? data[size - 1] * (size_t)1024 : 0;
+  const size_t zeros = size > 0 ? data[size - 1] * (size_t) 1024 : 0;
   const size_t length = size > 0 ? size - 1 : 0;
   uint8_t *bytes = calloc (1, length + zeros + 1);
   struct vmdk_error err;
@@ -120,18 +121,18 @@ static inline void
 fuzz_extent (fuzz_driver *open, const uint8_t *data, size_t size,
              uint64_t nr_sectors)
 {
-  struct vmdk_error err = {0};
-  struct resources resources = {.tables = cache_new (1 << 18, &err)};
-  const struct open_rules rules = {.resources = &resources,
-                                   .accept_journal = true};
+  struct vmdk_error err = { 0 };
+  struct resources resources = { .tables = cache_new (1 << 18, &err) };
+  const struct open_rules rules = { .resources = &resources,
+                                    .accept_journal = true };
   const struct extent_line line = {
-      .nr_sectors = nr_sectors == 0 ? 1 : min_u64 (nr_sectors, MAX_SECTORS),
-      .name = "fuzz.vmdk",
+    .nr_sectors = nr_sectors == 0 ? 1 : min_u64 (nr_sectors, MAX_SECTORS),
+    .name = "fuzz.vmdk",
   };
   const struct extent_source source = {
-      .rules = &rules,
-      .line = &line,
-      .media = fuzz_media (data, size),
+    .rules = &rules,
+    .line = &line,
+    .media = fuzz_media (data, size),
   };
   struct extent *extent;
 

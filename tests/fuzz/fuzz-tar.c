@@ -18,8 +18,8 @@ static int
 visit (void *opaque, const char *name, struct vmdk_error *err)
 {
   struct store *store = opaque;
-  CLEANUP_MEDIA struct media *media
-    = store_open (store, name, STORE_FROM_FILE, err);
+  CLEANUP_MEDIA struct media *media =
+    store_open (store, name, STORE_FROM_FILE, err);
   uint8_t buf[64];
 
   if (!media)

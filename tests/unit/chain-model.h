@@ -137,8 +137,7 @@ chain_model_add_sparse (struct chain_model *m, uint64_t nr_sectors)
   chain_model_resize (m, nr_sectors);
   sprintf (a, "a%zu", m->nr_links);
   sprintf (b, "b%zu", m->nr_links);
-  chain_model_add_extent (m, a, 0, first,
-                          grains[random_next (&m->seed) % 4]);
+  chain_model_add_extent (m, a, 0, first, grains[random_next (&m->seed) % 4]);
   chain_model_add_extent (m, b, first, nr_sectors - first,
                           grains[random_next (&m->seed) % 4]);
   snprintf (extents, sizeof extents,
@@ -174,8 +173,8 @@ static inline struct disk *
 chain_model_open (struct chain_model *m, struct fixture *f)
 {
   const struct chain_rules rules = { .open = f->rules };
-  struct disk *disk
-    = disk_open (m->store, m->top, STORE_FROM_FILE, &rules, &f->err);
+  struct disk *disk =
+    disk_open (m->store, m->top, STORE_FROM_FILE, &rules, &f->err);
 
   if (!disk)
     print_error ("%s\n", f->err.text);
@@ -200,8 +199,8 @@ chain_model_read (const struct chain_model *m, struct disk *disk,
   const uint64_t size = sectors_to_bytes (m->nr_sectors);
   const uint64_t offset = random_next (seed) % size;
   const uint64_t most = random_next (seed) % 8 ? 9000 : 600000;
-  const uint64_t count
-    = 1 + random_next (seed) % min_u64 (most, size - offset);
+  const uint64_t count =
+    1 + random_next (seed) % min_u64 (most, size - offset);
   uint8_t *buf = malloc (count);
   struct vmdk_error err;
 

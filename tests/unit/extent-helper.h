@@ -63,7 +63,7 @@ image_put64 (struct image *image, size_t offset, uint64_t v)
 static inline struct image
 image_copy (const struct image *from)
 {
-  struct image image = {0};
+  struct image image = { 0 };
 
   image_grow (&image, from->size);
   memcpy (image.bytes, from->bytes, from->size);
@@ -74,7 +74,7 @@ static inline void
 image_free (struct image *image)
 {
   free (image->bytes);
-  *image = (struct image){0};
+  *image = (struct image){ 0 };
 }
 
 /* xorshift: the same everywhere, unlike rand. */
@@ -134,21 +134,21 @@ fixture_open (struct fixture *f, driver_open *open, const struct image *image,
               uint64_t nr_sectors)
 {
   const struct extent_line line = {
-      .access = ACCESS_RW,
-      .nr_sectors = nr_sectors,
-      .name = "x.vmdk",
+    .access = ACCESS_RW,
+    .nr_sectors = nr_sectors,
+    .name = "x.vmdk",
   };
   struct extent_source source = {
-      .rules = &f->rules,
-      .line = &line,
-      .single = true,
-      .has_parent = true,
+    .rules = &f->rules,
+    .line = &line,
+    .single = true,
+    .has_parent = true,
   };
 
   f->nr_warnings = 0;
   f->warning[0] = '\0';
   source.media =
-      media_memory_new ("x.vmdk", image->bytes, image->size, &f->err);
+    media_memory_new ("x.vmdk", image->bytes, image->size, &f->err);
   assert_non_null (source.media);
   return open (&source, &f->err);
 }
@@ -162,9 +162,9 @@ assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
 }
 
 static inline void
-assert_refused (struct fixture *f, driver_open *open, const struct image *image,
-                uint64_t nr_sectors, enum vmdk_error_kind kind,
-                const char *text)
+assert_refused (struct fixture *f, driver_open *open,
+                const struct image *image, uint64_t nr_sectors,
+                enum vmdk_error_kind kind, const char *text)
 {
   struct extent *extent = fixture_open (f, open, image, nr_sectors);
 
@@ -248,7 +248,8 @@ model_state (const struct model *model, uint64_t offset)
 /* Check one answer of map against the model. */
 static inline void
 model_check_run (const struct model *model, struct extent *extent,
-                 uint64_t offset, enum map_detail detail, const struct run *run)
+                 uint64_t offset, enum map_detail detail,
+                 const struct run *run)
 {
   for (uint64_t at = offset; at < offset + run->length;
        at = (at / model->grain_size + 1) * model->grain_size)
@@ -260,7 +261,7 @@ model_check_run (const struct model *model, struct extent *extent,
 
     assert_ptr_equal (run->media, extent->media);
     assert_int_equal (
-        media_pread (run->media, buf, run->length, run->media_offset, &err), 0);
+      media_pread (run->media, buf, run->length, run->media_offset, &err), 0);
     assert_memory_equal (buf, model->bytes + offset, run->length);
     free (buf);
   }

@@ -48,8 +48,8 @@ sparse_image_init (struct sparse_image *s, uint64_t nr_sectors,
   s->gd_sectors = div_round_up (s->nr_tables * 4, SECTOR_SIZE);
   s->gt_sectors = 4;
   s->h.rgd_offset = 1 + DESCRIPTOR_SECTORS;
-  s->h.gd_offset
-    = s->h.rgd_offset + s->gd_sectors + s->gt_sectors * s->nr_tables;
+  s->h.gd_offset =
+    s->h.rgd_offset + s->gd_sectors + s->gt_sectors * s->nr_tables;
   s->h.overhead = div_round_up (s->h.gd_offset + s->gd_sectors
                                   + s->gt_sectors * s->nr_tables,
                                 grain_sectors)

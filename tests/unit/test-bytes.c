@@ -15,16 +15,16 @@
 
 #include "bytes.h"
 
-static const uint8_t sample[15] = {0xf1, 0xf2, 0xf3, 0xf4, 0xf5,
-                                   0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
-                                   0xfb, 0xfc, 0xfd, 0xfe, 0xff};
+static const uint8_t sample[15] = { 0xf1, 0xf2, 0xf3, 0xf4, 0xf5,
+                                    0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
+                                    0xfb, 0xfc, 0xfd, 0xfe, 0xff };
 
 static void
 test_load_store (void **state)
 {
-  uint8_t buf[9] = {0}; /* at odd addresses */
+  uint8_t buf[9] = { 0 }; /* at odd addresses */
 
-  (void)state;
+  (void) state;
   assert_int_equal (le16_load (sample), 0xf2f1);
   assert_int_equal (le32_load (sample + 1), 0xf5f4f3f2);
   assert_int_equal (le64_load (sample + 1), UINT64_C (0xf9f8f7f6f5f4f3f2));
@@ -43,7 +43,7 @@ test_take_all (void **state)
   uint8_t in[15], out[2];
   struct bytes b = bytes_of (in, sizeof in);
 
-  (void)state;
+  (void) state;
   memcpy (in, sample, sizeof in);
   assert_int_equal (bytes_take8 (&b), 0xf1);
   assert_int_equal (bytes_take16 (&b), 0xf3f2);
@@ -61,10 +61,10 @@ static void
 test_take_past_end (void **state)
 {
   uint8_t *in = malloc (7); /* exactly, for sanitizers */
-  uint8_t out[4] = {1, 1, 1, 1};
+  uint8_t out[4] = { 1, 1, 1, 1 };
   struct bytes b = bytes_of (in, 7);
 
-  (void)state;
+  (void) state;
   memcpy (in, sample, 7);
   assert_int_equal (bytes_take64 (&b), 0);
   assert_true (b.failed);
@@ -87,7 +87,7 @@ test_put (void **state)
   uint8_t buf[15];
   struct bytes b = bytes_of (buf, sizeof buf);
 
-  (void)state;
+  (void) state;
   bytes_put8 (&b, 0xf1);
   bytes_put16 (&b, 0xf3f2);
   bytes_put32 (&b, 0xf7f6f5f4);
@@ -111,10 +111,10 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_load_store),
-      cmocka_unit_test (test_take_all),
-      cmocka_unit_test (test_take_past_end),
-      cmocka_unit_test (test_put),
+    cmocka_unit_test (test_load_store),
+    cmocka_unit_test (test_take_all),
+    cmocka_unit_test (test_take_past_end),
+    cmocka_unit_test (test_put),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -36,7 +36,7 @@ new_cache (size_t budget)
 static uint8_t
 fill_byte (uint64_t owner, uint64_t index)
 {
-  return (uint8_t)(owner * 101 + index * 7 + 1);
+  return (uint8_t) (owner * 101 + index * 7 + 1);
 }
 
 static void
@@ -56,7 +56,7 @@ get (struct cache *cache, uint64_t owner, uint64_t index, size_t size,
   struct vmdk_error err;
   bool fill;
   struct cache_block *block =
-      cache_get (cache, owner, index, size, &fill, &err);
+    cache_get (cache, owner, index, size, &fill, &err);
 
   assert_non_null (block);
   assert_int_equal (block->size, size);
@@ -97,7 +97,7 @@ test_keys (void **state)
   const uint64_t a = cache_new_owner (cache);
   const uint64_t b = cache_new_owner (cache);
 
-  (void)state;
+  (void) state;
   assert_int_not_equal (a, b);
   assert_false (is_there (cache, a, 0));
   assert_false (touch (cache, a, 0, SIZE));
@@ -123,7 +123,7 @@ test_abandon (void **state)
   struct cache_block *block;
   bool fill;
 
-  (void)state;
+  (void) state;
   block = cache_get (cache, owner, 5, SIZE, &fill, &err);
   assert_non_null (block);
   assert_true (fill);
@@ -142,7 +142,7 @@ test_claim (void **state)
   const uint64_t owner = cache_new_owner (cache);
   struct cache_block *block = cache_claim (cache, owner, 5, SIZE);
 
-  (void)state;
+  (void) state;
   assert_non_null (block);
   assert_int_equal (block->size, SIZE);
   assert_null (cache_claim (cache, owner, 5, SIZE)); /* being filled */
@@ -173,7 +173,7 @@ test_budget (void **state)
   const uint64_t owner = cache_new_owner (cache);
   unsigned nr_there = 0;
 
-  (void)state;
+  (void) state;
   assert_int_equal (cache_used (cache), 0);
   assert_true (cache_has_room (cache, SIZE));
   assert_false (cache_has_room (cache, budget));
@@ -199,7 +199,7 @@ test_second_chance (void **state)
   struct cache *cache = new_cache (100 * SIZE);
   const uint64_t owner = cache_new_owner (cache);
 
-  (void)state;
+  (void) state;
   touch (cache, owner, UINT64_MAX, SIZE);
   for (uint64_t i = 0; i < 1000; i++) {
     touch (cache, owner, i, SIZE);
@@ -216,7 +216,7 @@ test_no_budget (void **state)
   struct cache_block *block;
   bool hit;
 
-  (void)state;
+  (void) state;
   assert_false (cache_has_room (cache, 0));
   for (uint64_t i = 0; i < 100; i++) {
     block = get (cache, owner, i, SIZE, &hit);
@@ -240,7 +240,7 @@ test_pins (void **state)
   struct cache_block *pinned[NR_PINNED];
   bool hit;
 
-  (void)state;
+  (void) state;
   for (uint64_t i = 0; i < NR_PINNED; i++)
     pinned[i] = get (cache, owner, i, SIZE, &hit);
   assert_in_range (cache_used (cache), NR_PINNED * SIZE, SIZE_MAX);
@@ -265,7 +265,7 @@ test_forget (void **state)
   const uint64_t b = cache_new_owner (cache);
   size_t used_by_b;
 
-  (void)state;
+  (void) state;
   for (uint64_t i = 0; i < 100; i++)
     touch (cache, b, i, SIZE);
   used_by_b = cache_used (cache);
@@ -305,7 +305,7 @@ expect (struct shared *s, bool ok)
 }
 
 static void
-run_threads (struct shared *s, void *(*body) (void *))
+run_threads (struct shared *s, void *(*body) (void *) )
 {
   pthread_t threads[NR_THREADS];
 
@@ -353,9 +353,9 @@ want_the_same (void *opaque)
 static void
 test_single_flight (void **state)
 {
-  struct shared s = {.cache = new_cache (1 << 20)};
+  struct shared s = { .cache = new_cache (1 << 20) };
 
-  (void)state;
+  (void) state;
   s.owner = cache_new_owner (s.cache);
   run_threads (&s, want_the_same);
   assert_int_equal (s.nr_fills, 200);
@@ -376,7 +376,7 @@ give_up_three_times (void *opaque)
   for (;;) {
     bool fill;
     struct cache_block *block =
-        cache_get (s->cache, s->owner, 1, SIZE, &fill, &err);
+      cache_get (s->cache, s->owner, 1, SIZE, &fill, &err);
 
     if (!fill) {
       expect (s, bytes_are (block, 42));
@@ -398,9 +398,9 @@ give_up_three_times (void *opaque)
 static void
 test_abandon_wakes (void **state)
 {
-  (void)state;
+  (void) state;
   for (int round = 0; round < 100; round++) {
-    struct shared s = {.cache = new_cache (1 << 20)};
+    struct shared s = { .cache = new_cache (1 << 20) };
 
     s.owner = cache_new_owner (s.cache);
     run_threads (&s, give_up_three_times);
@@ -418,7 +418,7 @@ churn (void *opaque)
 {
   struct shared *s = opaque;
   struct vmdk_error err;
-  uint64_t r = (uint64_t)(uintptr_t)&err | 1;
+  uint64_t r = (uint64_t) (uintptr_t) &err | 1;
 
   pthread_barrier_wait (&s->barrier);
   for (int round = 0; round < 5000; round++) {
@@ -460,9 +460,9 @@ churn (void *opaque)
 static void
 test_churn (void **state)
 {
-  struct shared s = {.cache = new_cache (16 * SIZE)};
+  struct shared s = { .cache = new_cache (16 * SIZE) };
 
-  (void)state;
+  (void) state;
   s.owner = cache_new_owner (s.cache);
   run_threads (&s, churn);
   assert_int_equal (s.nr_wrong, 0);
@@ -477,17 +477,17 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_keys),
-      cmocka_unit_test (test_abandon),
-      cmocka_unit_test (test_claim),
-      cmocka_unit_test (test_budget),
-      cmocka_unit_test (test_second_chance),
-      cmocka_unit_test (test_no_budget),
-      cmocka_unit_test (test_pins),
-      cmocka_unit_test (test_forget),
-      cmocka_unit_test (test_single_flight),
-      cmocka_unit_test (test_abandon_wakes),
-      cmocka_unit_test (test_churn),
+    cmocka_unit_test (test_keys),
+    cmocka_unit_test (test_abandon),
+    cmocka_unit_test (test_claim),
+    cmocka_unit_test (test_budget),
+    cmocka_unit_test (test_second_chance),
+    cmocka_unit_test (test_no_budget),
+    cmocka_unit_test (test_pins),
+    cmocka_unit_test (test_forget),
+    cmocka_unit_test (test_single_flight),
+    cmocka_unit_test (test_abandon_wakes),
+    cmocka_unit_test (test_churn),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -122,10 +122,8 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_single_links),
-    cmocka_unit_test (test_shallow),
-    cmocka_unit_test (test_deep),
-    cmocka_unit_test (test_very_deep),
+    cmocka_unit_test (test_single_links),  cmocka_unit_test (test_shallow),
+    cmocka_unit_test (test_deep),          cmocka_unit_test (test_very_deep),
     cmocka_unit_test (test_without_cache),
   };
 

@@ -20,7 +20,7 @@ test_add_mul (void **state)
 {
   uint64_t r;
 
-  (void)state;
+  (void) state;
   assert_false (add_overflow (MAX - 1, 1, &r));
   assert_int_equal (r, MAX);
   assert_true (add_overflow (MAX, 1, &r));
@@ -39,18 +39,18 @@ test_range_inside (void **state)
     uint64_t offset, count, size;
     bool inside;
   } cases[] = {
-      {0, 0, 0, true},     {0, 1, 0, false},        {1, 0, 0, false},
-      {10, 0, 10, true},   {0, 10, 10, true},       {1, 9, 10, true},
-      {1, 10, 10, false},  {11, 0, 10, false},      {MAX, 2, 10, false},
-      {2, MAX, 10, false}, {MAX, MAX, MAX, false},  {0, MAX, MAX, true},
-      {MAX, 0, MAX, true}, {MAX - 1, 1, MAX, true},
+    { 0, 0, 0, true },     { 0, 1, 0, false },        { 1, 0, 0, false },
+    { 10, 0, 10, true },   { 0, 10, 10, true },       { 1, 9, 10, true },
+    { 1, 10, 10, false },  { 11, 0, 10, false },      { MAX, 2, 10, false },
+    { 2, MAX, 10, false }, { MAX, MAX, MAX, false },  { 0, MAX, MAX, true },
+    { MAX, 0, MAX, true }, { MAX - 1, 1, MAX, true },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     assert_int_equal (
-        range_inside (cases[i].offset, cases[i].count, cases[i].size),
-        cases[i].inside);
+      range_inside (cases[i].offset, cases[i].count, cases[i].size),
+      cases[i].inside);
 }
 
 static void
@@ -60,22 +60,22 @@ test_ranges_overlap (void **state)
     uint64_t a, na, b, nb;
     bool overlap;
   } cases[] = {
-      {0, 10, 10, 10, false},  {0, 11, 10, 10, true},
-      {5, 5, 0, 10, true},     {5, 1, 5, 1, true},
-      {5, 0, 0, 10, false}, /* empty */
-      {5, 0, 5, 0, false},     {MAX, 1, 0, MAX, false},
-      {MAX, 1, 1, MAX, true},  {MAX - 1, MAX, MAX, 1, true},
-      {0, MAX, MAX, 1, false},
+    { 0, 10, 10, 10, false },  { 0, 11, 10, 10, true },
+    { 5, 5, 0, 10, true },     { 5, 1, 5, 1, true },
+    { 5, 0, 0, 10, false }, /* empty */
+    { 5, 0, 5, 0, false },     { MAX, 1, 0, MAX, false },
+    { MAX, 1, 1, MAX, true },  { MAX - 1, MAX, MAX, 1, true },
+    { 0, MAX, MAX, 1, false },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     assert_int_equal (
-        ranges_overlap (cases[i].a, cases[i].na, cases[i].b, cases[i].nb),
-        cases[i].overlap);
+      ranges_overlap (cases[i].a, cases[i].na, cases[i].b, cases[i].nb),
+      cases[i].overlap);
     assert_int_equal (
-        ranges_overlap (cases[i].b, cases[i].nb, cases[i].a, cases[i].na),
-        cases[i].overlap);
+      ranges_overlap (cases[i].b, cases[i].nb, cases[i].a, cases[i].na),
+      cases[i].overlap);
   }
 }
 
@@ -84,7 +84,7 @@ test_rounding (void **state)
 {
   uint64_t r;
 
-  (void)state;
+  (void) state;
   assert_int_equal (div_round_up (0, 512), 0);
   assert_int_equal (div_round_up (1, 512), 1);
   assert_int_equal (div_round_up (512, 512), 1);
@@ -104,7 +104,7 @@ test_rounding (void **state)
 static void
 test_powers_and_sectors (void **state)
 {
-  (void)state;
+  (void) state;
   assert_false (is_power_of_2 (0));
   assert_true (is_power_of_2 (1));
   assert_false (is_power_of_2 (3));
@@ -113,7 +113,8 @@ test_powers_and_sectors (void **state)
 
   assert_int_equal (min_u64 (1, MAX), 1);
   assert_int_equal (max_u64 (1, MAX), MAX);
-  assert_int_equal (sectors_to_bytes (MAX_SECTORS), (UINT64_C (1) << 63) - 512);
+  assert_int_equal (sectors_to_bytes (MAX_SECTORS),
+                    (UINT64_C (1) << 63) - 512);
   assert_int_equal (bytes_to_sectors (1023), 1);
 }
 
@@ -121,11 +122,11 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_add_mul),
-      cmocka_unit_test (test_range_inside),
-      cmocka_unit_test (test_ranges_overlap),
-      cmocka_unit_test (test_rounding),
-      cmocka_unit_test (test_powers_and_sectors),
+    cmocka_unit_test (test_add_mul),
+    cmocka_unit_test (test_range_inside),
+    cmocka_unit_test (test_ranges_overlap),
+    cmocka_unit_test (test_rounding),
+    cmocka_unit_test (test_powers_and_sectors),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

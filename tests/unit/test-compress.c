@@ -30,15 +30,15 @@ static uint8_t plain[2 * SIZE];
 static size_t
 pack (uint8_t *out, size_t out_size, size_t size, int level, int wbits)
 {
-  z_stream z = {0};
+  z_stream z = { 0 };
   size_t n;
 
   assert_int_equal (
-      deflateInit2 (&z, level, Z_DEFLATED, wbits, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    deflateInit2 (&z, level, Z_DEFLATED, wbits, 8, Z_DEFAULT_STRATEGY), Z_OK);
   z.next_in = plain;
-  z.avail_in = (uInt)size;
+  z.avail_in = (uInt) size;
   z.next_out = out;
-  z.avail_out = (uInt)out_size;
+  z.avail_out = (uInt) out_size;
   assert_int_equal (deflate (&z, Z_FINISH), Z_STREAM_END);
   n = z.total_out;
   deflateEnd (&z);
@@ -73,14 +73,15 @@ test_levels (void **state)
 {
   uint8_t packed[3 * SIZE], out[SIZE];
 
-  (void)state;
+  (void) state;
   for (int level = 0; level <= 9; level++)
     for (size_t size = 0; size <= SIZE; size += SIZE / 8) {
       const size_t n = pack (packed, sizeof packed, size, level, 15);
       struct vmdk_error err;
       size_t written;
 
-      assert_int_equal (inflate_once (packed, n, out, SIZE, &written, &err), 0);
+      assert_int_equal (inflate_once (packed, n, out, SIZE, &written, &err),
+                        0);
       assert_int_equal (written, size);
       assert_memory_equal (out, plain, size);
     }
@@ -92,7 +93,7 @@ test_window (void **state)
 {
   uint8_t packed[3 * SIZE], out[SIZE];
 
-  (void)state;
+  (void) state;
   for (int wbits = 9; wbits <= 15; wbits++) {
     const size_t n = pack (packed, sizeof packed, SIZE, 6, wbits);
     struct vmdk_error err;
@@ -107,12 +108,12 @@ test_window (void **state)
 static void
 test_trailing_bytes (void **state)
 {
-  uint8_t packed[3 * SIZE] = {0}, out[SIZE];
+  uint8_t packed[3 * SIZE] = { 0 }, out[SIZE];
   const size_t n = pack (packed, sizeof packed, SIZE, 6, 15);
   struct vmdk_error err;
   size_t written;
 
-  (void)state;
+  (void) state;
   memset (packed + n, 0xa5, 500);
   assert_int_equal (inflate_once (packed, n + 500, out, SIZE, &written, &err),
                     0);
@@ -126,7 +127,7 @@ test_cut (void **state)
   uint8_t packed[3 * SIZE], out[SIZE];
   const size_t n = pack (packed, sizeof packed, SIZE, 6, 15);
 
-  (void)state;
+  (void) state;
   for (size_t cut = 0; cut < n; cut++) {
     struct vmdk_error err;
     size_t written;
@@ -145,7 +146,7 @@ test_flipped (void **state)
   uint8_t packed[3 * SIZE], out[SIZE];
   const size_t n = pack (packed, sizeof packed, SIZE, 6, 15);
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < n; i++) {
     struct vmdk_error err;
     size_t written;
@@ -179,7 +180,7 @@ test_reasons (void **state)
   uint8_t packed[3 * SIZE];
   size_t n;
 
-  (void)state;
+  (void) state;
   n = pack (packed, sizeof packed, SIZE + 1, 6, 15);
   assert_refused (packed, n, SIZE, "inflates to more than 4096 bytes");
   assert_refused (packed, n, SIZE - 1, "inflates to more than 4095 bytes");
@@ -215,7 +216,7 @@ test_raw_deflate (void **state)
   struct vmdk_error err;
   size_t written;
 
-  (void)state;
+  (void) state;
   for (int level = 0; level <= 9; level++) {
     const size_t n = pack (packed, sizeof packed, SIZE, level, -15);
 
@@ -236,7 +237,7 @@ test_reuse (void **state)
   uint8_t *buffer;
   size_t written;
 
-  (void)state;
+  (void) state;
   for (int i = 0; i < 3; i++) {
     struct inflater *inflater = inflater_take (pool, 1, &err);
 
@@ -249,9 +250,9 @@ test_reuse (void **state)
     assert_ptr_equal (inflater, first);
     assert_ptr_equal (inflater_buffer (inflater, 900, &err), buffer);
     assert_int_equal (
-        inflate_grain (inflater, packed, n / 2, out, SIZE, &written, &err), -1);
+      inflate_grain (inflater, packed, n / 2, out, SIZE, &written, &err), -1);
     assert_int_equal (
-        inflate_grain (inflater, packed, n, out, SIZE, &written, &err), 0);
+      inflate_grain (inflater, packed, n, out, SIZE, &written, &err), 0);
     assert_memory_equal (out, plain, SIZE);
     inflater_put (inflater);
   }
@@ -268,7 +269,7 @@ test_giant_buffer (void **state)
   struct inflater *inflater = inflater_take (pool, 1, &err);
   uint8_t *buffer;
 
-  (void)state;
+  (void) state;
   assert_non_null (inflater);
   buffer = inflater_buffer (inflater, giant, &err);
   assert_non_null (buffer);
@@ -326,15 +327,15 @@ test_memory (void **state)
   struct borrower borrowers[N];
   pthread_t threads[N];
 
-  (void)state;
+  (void) state;
   for (int i = 0; i < N; i++) {
     borrowers[i] = (struct borrower){
-        .pool = pool,
-        .memory = i == 0 ? GIANT : 400,
-        .held = &held,
+      .pool = pool,
+      .memory = i == 0 ? GIANT : 400,
+      .held = &held,
     };
     assert_int_equal (
-        pthread_create (&threads[i], NULL, borrow_often, &borrowers[i]), 0);
+      pthread_create (&threads[i], NULL, borrow_often, &borrowers[i]), 0);
   }
   for (int i = 0; i < N; i++) {
     void *result;
@@ -348,7 +349,7 @@ test_memory (void **state)
 static void
 test_library (void **state)
 {
-  (void)state;
+  (void) state;
 #ifdef HAVE_LIBDEFLATE
   assert_string_equal (compress_library (), "libdeflate");
 #else
@@ -361,10 +362,10 @@ set_up (void **state)
 {
   uint64_t seed = 1;
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof plain; i++) {
     seed = seed * UINT64_C (6364136223846793005) + 1;
-    plain[i] = i % 7 < 3 ? (uint8_t)(seed >> 56) : 'a';
+    plain[i] = i % 7 < 3 ? (uint8_t) (seed >> 56) : 'a';
   }
   return 0;
 }
@@ -373,12 +374,12 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_levels),         cmocka_unit_test (test_window),
-      cmocka_unit_test (test_trailing_bytes), cmocka_unit_test (test_cut),
-      cmocka_unit_test (test_flipped),        cmocka_unit_test (test_reasons),
-      cmocka_unit_test (test_raw_deflate),    cmocka_unit_test (test_reuse),
-      cmocka_unit_test (test_giant_buffer),   cmocka_unit_test (test_memory),
-      cmocka_unit_test (test_library),
+    cmocka_unit_test (test_levels),         cmocka_unit_test (test_window),
+    cmocka_unit_test (test_trailing_bytes), cmocka_unit_test (test_cut),
+    cmocka_unit_test (test_flipped),        cmocka_unit_test (test_reasons),
+    cmocka_unit_test (test_raw_deflate),    cmocka_unit_test (test_reuse),
+    cmocka_unit_test (test_giant_buffer),   cmocka_unit_test (test_memory),
+    cmocka_unit_test (test_library),
   };
 
   return cmocka_run_group_tests (tests, set_up, NULL);

@@ -71,8 +71,9 @@ static const struct edit edits[] = {
     "version=1\nCID=00000002\nparentCID=ffffffff\n" EXTENT },
   { "CID=1\nx=1\n" EXTENT, "parentCID", "FFFFFFFF",
     "CID=1\nparentCID=ffffffff\nx=1\n" EXTENT },
-  { "CID=1\nx=1\nparentCID=ffffffff\ncid=1\nparentCID=ffffffff\n" EXTENT, "CID",
-    "2", "CID=00000002\nparentCID=ffffffff\nx=1\nparentCID=ffffffff\n" EXTENT },
+  { "CID=1\nx=1\nparentCID=ffffffff\ncid=1\nparentCID=ffffffff\n" EXTENT,
+    "CID", "2",
+    "CID=00000002\nparentCID=ffffffff\nx=1\nparentCID=ffffffff\n" EXTENT },
   { "CID=1\n" EXTENT, "CID", "2", "CID=00000002\n" EXTENT },
 
   /* removed */
@@ -110,7 +111,8 @@ test_edits (void **state UNUSED)
     if (e->value)
       assert_string_equal (descriptor_get (d, e->key),
                            descriptor_get (again, e->key));
-    assert_int_equal (descriptor_parent_cid (d), descriptor_parent_cid (again));
+    assert_int_equal (descriptor_parent_cid (d),
+                      descriptor_parent_cid (again));
     assert_string_equal (descriptor_create_type (d),
                          descriptor_create_type (again));
     list_extents (d, extents, sizeof extents);
@@ -124,7 +126,7 @@ static void
 test_child (void **state UNUSED)
 {
   CLEANUP_DESCRIPTOR struct descriptor *d =
-      parse_good (HEAD "\n# Extent description\n" EXTENT);
+    parse_good (HEAD "\n# Extent description\n" EXTENT);
   struct vmdk_error err = { 0 };
   uint32_t cid = 0;
 
@@ -163,7 +165,7 @@ test_child (void **state UNUSED)
 
   /* A value of its own is a value like any other. */
   assert_int_equal (
-      descriptor_set (d, "ddb.a", descriptor_get (d, "ddb.a"), &err), 0);
+    descriptor_set (d, "ddb.a", descriptor_get (d, "ddb.a"), &err), 0);
   assert_string_equal (descriptor_get (d, "ddb.a"), "3");
 }
 

@@ -190,7 +190,7 @@ test_products (void **state UNUSED)
     struct vmdk_error err = { 0 };
     struct heard heard = { { 0 } };
     CLEANUP_DESCRIPTOR struct descriptor *d =
-        parse (p->text, strlen (p->text), &heard, &err);
+      parse (p->text, strlen (p->text), &heard, &err);
     char extents[4096];
     uint32_t cid;
 
@@ -296,7 +296,7 @@ test_oddities (void **state UNUSED)
     struct vmdk_error err = { 0 };
     struct heard heard = { { 0 } };
     CLEANUP_DESCRIPTOR struct descriptor *d =
-        parse (o->text, strlen (o->text), &heard, &err);
+      parse (o->text, strlen (o->text), &heard, &err);
     char extents[4096];
 
     if (!d)
@@ -498,7 +498,7 @@ static void
 test_get (void **state UNUSED)
 {
   CLEANUP_DESCRIPTOR struct descriptor *d = parse_good (
-      HEAD "x=\"1\"\nX=2\nempty=\n" EXTENT "ddb.a = \"first\"\nDDB.A=last\n");
+    HEAD "x=\"1\"\nX=2\nempty=\n" EXTENT "ddb.a = \"first\"\nDDB.A=last\n");
 
   assert_string_equal (descriptor_get (d, "version"), "1");
   assert_string_equal (descriptor_get (d, "cid"), "12345678");
@@ -523,7 +523,7 @@ static void
 test_each (void **state UNUSED)
 {
   CLEANUP_DESCRIPTOR struct descriptor *d =
-      parse_good ("a=1\n#b=2\n" EXTENT "a=\"x y\"\nstop=\nz=1\n");
+    parse_good ("a=1\n#b=2\n" EXTENT "a=\"x y\"\nstop=\nz=1\n");
   char notes[64] = "";
 
   descriptor_each (d, note_key, notes);

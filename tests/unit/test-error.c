@@ -27,13 +27,15 @@ test_kinds (void **state)
     enum vmdk_error_kind kind;
     int errnum;
   } cases[] = {
-      {ERR_NONE, EIO},      {ERR_SYSTEM, EIO},      {ERR_CORRUPT, EINVAL},
-      {ERR_DAMAGED, EIO},   {ERR_NOT_VMDK, EINVAL}, {ERR_UNSUPPORTED, ENOTSUP},
-      {ERR_DENIED, EACCES}, {ERR_MISSING, ENOENT},  {ERR_MISMATCH, ESTALE},
-      {ERR_LOCKED, EBUSY},  {ERR_READ_ONLY, EROFS}, {ERR_ARGUMENT, EINVAL},
+    { ERR_NONE, EIO },        { ERR_SYSTEM, EIO },
+    { ERR_CORRUPT, EINVAL },  { ERR_DAMAGED, EIO },
+    { ERR_NOT_VMDK, EINVAL }, { ERR_UNSUPPORTED, ENOTSUP },
+    { ERR_DENIED, EACCES },   { ERR_MISSING, ENOENT },
+    { ERR_MISMATCH, ESTALE }, { ERR_LOCKED, EBUSY },
+    { ERR_READ_ONLY, EROFS }, { ERR_ARGUMENT, EINVAL },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct vmdk_error err;
 
@@ -49,7 +51,7 @@ test_errno (void **state)
 {
   struct vmdk_error err;
 
-  (void)state;
+  (void) state;
   assert_int_equal (fail_errno (&err, ENOSPC, "writing %s", "a"), -1);
   assert_int_equal (err.kind, ERR_SYSTEM);
   assert_int_equal (err.errnum, ENOSPC);
@@ -75,7 +77,7 @@ test_prefix (void **state)
 {
   struct vmdk_error err;
 
-  (void)state;
+  (void) state;
   fail (&err, ERR_LOCKED, "in use");
   assert_int_equal (fail_prefix (&err, "extent %d", 3), -1);
   assert_int_equal (fail_prefix (&err, "%s", "a\nb.vmdk"), -1);
@@ -90,21 +92,21 @@ test_escape (void **state)
   static const struct {
     const char *raw, *escaped;
   } cases[] = {
-      {"", ""},
-      {"plain text ~", "plain text ~"},
-      {"a\nb\rc\td", "a\\x0ab\\x0dc\\x09d"},
-      {"\033[2J", "\\x1b[2J"},
-      {"\x7f", "\\x7f"},
-      {"\x01\x1f\x20", "\\x01\\x1f "},
-      {"\xc3\xa4\xe2\x82\xac", "\xc3\xa4\xe2\x82\xac"}, /* letters stay */
-      {"\xc2\x9b"
-       "31m",
-       "\\xc2\\x9b31m"},        /* C1: a terminal's other ESC [ */
-      {"\xc2\xa0", "\xc2\xa0"}, /* just above C1 */
-      {"\xc2", "\xc2"},
+    { "", "" },
+    { "plain text ~", "plain text ~" },
+    { "a\nb\rc\td", "a\\x0ab\\x0dc\\x09d" },
+    { "\033[2J", "\\x1b[2J" },
+    { "\x7f", "\\x7f" },
+    { "\x01\x1f\x20", "\\x01\\x1f " },
+    { "\xc3\xa4\xe2\x82\xac", "\xc3\xa4\xe2\x82\xac" }, /* letters stay */
+    { "\xc2\x9b"
+      "31m",
+      "\\xc2\\x9b31m" },        /* C1: a terminal's other ESC [ */
+    { "\xc2\xa0", "\xc2\xa0" }, /* just above C1 */
+    { "\xc2", "\xc2" },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     char text[64];
 
@@ -119,7 +121,7 @@ test_escape_cut (void **state)
 {
   char text[8];
 
-  (void)state;
+  (void) state;
   text_escape (text, sizeof text, "12345678");
   assert_string_equal (text, "1234567");
   text_escape (text, sizeof text, "123\n5");
@@ -139,7 +141,7 @@ test_long_texts (void **state)
   char name[5000];
   struct vmdk_error err;
 
-  (void)state;
+  (void) state;
   memset (name, 'n', sizeof name - 1);
   name[sizeof name - 1] = '\0';
 
@@ -160,7 +162,7 @@ test_names (void **state)
 {
   char name[4097];
 
-  (void)state;
+  (void) state;
   assert_string_equal (NAME (""), "");
   assert_string_equal (NAME ("disk.vmdk"), "disk.vmdk");
 
@@ -206,11 +208,11 @@ wants (void *opaque, enum log_topic topic)
 static void
 test_log (void **state)
 {
-  struct heard heard = {.wanted = LOG_TABLES};
-  struct vmdk_log log = {.sink = hear, .wants = wants, .opaque = &heard};
-  const struct vmdk_log nobody = {0};
+  struct heard heard = { .wanted = LOG_TABLES };
+  struct vmdk_log log = { .sink = hear, .wants = wants, .opaque = &heard };
+  const struct vmdk_log nobody = { 0 };
 
-  (void)state;
+  (void) state;
   log_warning (&log, "%s", "a\nb");
   assert_int_equal (heard.count, 1);
   assert_int_equal (heard.topic, LOG_WARNING);
@@ -235,10 +237,10 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_kinds),      cmocka_unit_test (test_errno),
-      cmocka_unit_test (test_prefix),     cmocka_unit_test (test_escape),
-      cmocka_unit_test (test_escape_cut), cmocka_unit_test (test_long_texts),
-      cmocka_unit_test (test_names),      cmocka_unit_test (test_log),
+    cmocka_unit_test (test_kinds),      cmocka_unit_test (test_errno),
+    cmocka_unit_test (test_prefix),     cmocka_unit_test (test_escape),
+    cmocka_unit_test (test_escape_cut), cmocka_unit_test (test_long_texts),
+    cmocka_unit_test (test_names),      cmocka_unit_test (test_log),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

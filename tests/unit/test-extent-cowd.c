@@ -29,7 +29,7 @@ static void
 put_header (struct image *image, uint32_t nr_sectors, uint32_t grain_sectors)
 {
   const uint32_t nr_tables =
-      (uint32_t)div_round_up (nr_sectors, (uint64_t)ENTRIES * grain_sectors);
+    (uint32_t) div_round_up (nr_sectors, (uint64_t) ENTRIES * grain_sectors);
 
   image_put32 (image, MAGIC, 0x44574f43);
   image_put32 (image, VERSION, 1);
@@ -58,7 +58,7 @@ get_gde (const struct image *image, uint32_t table)
 static uint32_t
 add_table (struct image *image, uint32_t table)
 {
-  const uint32_t sector = (uint32_t)(image->size / 512);
+  const uint32_t sector = (uint32_t) (image->size / 512);
 
   image_grow (image, image->size + TABLE_SECTORS * 512);
   set_gde (image, table, sector);
@@ -82,7 +82,7 @@ add_grain (struct image *image, struct model *model, uint32_t grain)
 
   if (get_gde (image, grain / ENTRIES) == 0)
     add_table (image, grain / ENTRIES);
-  sector = (uint32_t)(image->size / 512);
+  sector = (uint32_t) (image->size / 512);
   image_grow (image, image->size + model->grain_size);
   memcpy (image->bytes + sector * 512, bytes, model->grain_size);
   set_gte (image, grain, sector);
@@ -99,7 +99,7 @@ make_base (struct image *image, struct model *model, uint32_t nr_sectors,
   model_init (model, nr_sectors, grain_sectors);
   put_header (image, nr_sectors, grain_sectors);
   add_grain (image, model, 0);
-  add_grain (image, model, (uint32_t)model_nr_grains (model) - 1);
+  add_grain (image, model, (uint32_t) model_nr_grains (model) - 1);
 }
 
 /* -- The header --------------------------------------------------------- */
@@ -113,61 +113,61 @@ test_header_refused (void **state)
     enum vmdk_error_kind kind;
     const char *text;
   } cases[] = {
-      {MAGIC, 0x564d444b, ERR_NOT_VMDK,
-       "COWD header has magic 0x564d444b, not 0x44574f43"},
-      {VERSION, 0, ERR_UNSUPPORTED,
-       "COWD header: version 0 is not supported, only 1"},
-      {VERSION, 2, ERR_UNSUPPORTED,
-       "COWD header: version 2 is not supported, only 1"},
-      {FLAGS, 0, ERR_UNSUPPORTED, "COWD header: flags 0x0 are not 1 to 3"},
-      {FLAGS, 4, ERR_UNSUPPORTED, "COWD header: flags 0x4 are not 1 to 3"},
-      {NUM_SECTORS, 0, ERR_CORRUPT, "COWD header: numSectors is 0"},
-      {NUM_SECTORS, 9999, ERR_CORRUPT,
-       "COWD header: numSectors 9999 is less than the extent line's 10000 "
-       "sectors"},
-      {NUM_SECTORS, 0xffffffff, ERR_CORRUPT,
-       "COWD header: numGDEntries 3 is not from 1048576 to 2097152 for "
-       "numSectors 4294967295"},
-      {GRAIN_SIZE, 0, ERR_CORRUPT,
-       "COWD header: grainSize 0 is not a power of two from 1 to 2048 "
-       "sectors"},
-      {GRAIN_SIZE, 3, ERR_CORRUPT,
-       "COWD header: grainSize 3 is not a power of two from 1 to 2048 "
-       "sectors"},
-      {GRAIN_SIZE, 4096, ERR_CORRUPT,
-       "COWD header: grainSize 4096 is not a power of two from 1 to 2048 "
-       "sectors"},
-      {GRAIN_SIZE, 0x80000000, ERR_CORRUPT,
-       "COWD header: grainSize 2147483648 is not a power of two from 1 to "
-       "2048 sectors"},
-      {GD_OFFSET, 0, ERR_CORRUPT,
-       "COWD header: gdOffset 0 lies in the header, which ends at sector 4"},
-      {GD_OFFSET, 3, ERR_CORRUPT,
-       "COWD header: gdOffset 3 lies in the header, which ends at sector 4"},
-      {GD_OFFSET, 71, ERR_CORRUPT,
-       "COWD header: gdOffset 71 with 3 entries ends beyond the end of the "
-       "file, byte 36352"},
-      {GD_OFFSET, 0xffffffff, ERR_CORRUPT,
-       "COWD header: gdOffset 4294967295 with 3 entries ends beyond the end "
-       "of the file, byte 36352"},
-      {NUM_GD_ENTRIES, 0, ERR_CORRUPT,
-       "COWD header: numGDEntries 0 is not from 3 to 128 for numSectors "
-       "10000"},
-      {NUM_GD_ENTRIES, 2, ERR_CORRUPT,
-       "COWD header: numGDEntries 2 is not from 3 to 128 for numSectors "
-       "10000"},
-      {NUM_GD_ENTRIES, 129, ERR_CORRUPT,
-       "COWD header: numGDEntries 129 is not from 3 to 128 for numSectors "
-       "10000"},
-      {NUM_GD_ENTRIES, 0xffffffff, ERR_CORRUPT,
-       "COWD header: numGDEntries 4294967295 is not from 3 to 128 for "
-       "numSectors 10000"},
+    { MAGIC, 0x564d444b, ERR_NOT_VMDK,
+      "COWD header has magic 0x564d444b, not 0x44574f43" },
+    { VERSION, 0, ERR_UNSUPPORTED,
+      "COWD header: version 0 is not supported, only 1" },
+    { VERSION, 2, ERR_UNSUPPORTED,
+      "COWD header: version 2 is not supported, only 1" },
+    { FLAGS, 0, ERR_UNSUPPORTED, "COWD header: flags 0x0 are not 1 to 3" },
+    { FLAGS, 4, ERR_UNSUPPORTED, "COWD header: flags 0x4 are not 1 to 3" },
+    { NUM_SECTORS, 0, ERR_CORRUPT, "COWD header: numSectors is 0" },
+    { NUM_SECTORS, 9999, ERR_CORRUPT,
+      "COWD header: numSectors 9999 is less than the extent line's 10000 "
+      "sectors" },
+    { NUM_SECTORS, 0xffffffff, ERR_CORRUPT,
+      "COWD header: numGDEntries 3 is not from 1048576 to 2097152 for "
+      "numSectors 4294967295" },
+    { GRAIN_SIZE, 0, ERR_CORRUPT,
+      "COWD header: grainSize 0 is not a power of two from 1 to 2048 "
+      "sectors" },
+    { GRAIN_SIZE, 3, ERR_CORRUPT,
+      "COWD header: grainSize 3 is not a power of two from 1 to 2048 "
+      "sectors" },
+    { GRAIN_SIZE, 4096, ERR_CORRUPT,
+      "COWD header: grainSize 4096 is not a power of two from 1 to 2048 "
+      "sectors" },
+    { GRAIN_SIZE, 0x80000000, ERR_CORRUPT,
+      "COWD header: grainSize 2147483648 is not a power of two from 1 to "
+      "2048 sectors" },
+    { GD_OFFSET, 0, ERR_CORRUPT,
+      "COWD header: gdOffset 0 lies in the header, which ends at sector 4" },
+    { GD_OFFSET, 3, ERR_CORRUPT,
+      "COWD header: gdOffset 3 lies in the header, which ends at sector 4" },
+    { GD_OFFSET, 71, ERR_CORRUPT,
+      "COWD header: gdOffset 71 with 3 entries ends beyond the end of the "
+      "file, byte 36352" },
+    { GD_OFFSET, 0xffffffff, ERR_CORRUPT,
+      "COWD header: gdOffset 4294967295 with 3 entries ends beyond the end "
+      "of the file, byte 36352" },
+    { NUM_GD_ENTRIES, 0, ERR_CORRUPT,
+      "COWD header: numGDEntries 0 is not from 3 to 128 for numSectors "
+      "10000" },
+    { NUM_GD_ENTRIES, 2, ERR_CORRUPT,
+      "COWD header: numGDEntries 2 is not from 3 to 128 for numSectors "
+      "10000" },
+    { NUM_GD_ENTRIES, 129, ERR_CORRUPT,
+      "COWD header: numGDEntries 129 is not from 3 to 128 for numSectors "
+      "10000" },
+    { NUM_GD_ENTRIES, 0xffffffff, ERR_CORRUPT,
+      "COWD header: numGDEntries 4294967295 is not from 3 to 128 for "
+      "numSectors 10000" },
   };
-  struct image base = {0};
+  struct image base = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   make_base (&base, &model, 10000, 1);
   assert_int_equal (base.size, 71 * 512);
@@ -191,42 +191,42 @@ test_header_accepted (void **state)
     uint32_t offset, value;
     const char *warning;
   } cases[] = {
-      {FLAGS, 1, NULL},
-      {FLAGS, 2, NULL},
-      {GRAIN_SIZE, 1,
-       "x.vmdk: COWD header: numSectors 10001 is more than the "
-       "extent line's 10000 sectors: the line is used"},
-      {GRAIN_SIZE, 2, NULL},
-      {GRAIN_SIZE, 2048, NULL},
-      {NUM_SECTORS, 10000, NULL},
-      {NUM_SECTORS, 10007, NULL},
-      {NUM_SECTORS, 10008,
-       "x.vmdk: COWD header: numSectors 10008 is more than "
-       "the extent line's 10000 sectors: the line is used"},
-      {GD_OFFSET, 5, NULL},
-      {GD_OFFSET, 70, NULL},
-      {NUM_GD_ENTRIES, 4, NULL},
-      {NUM_GD_ENTRIES, 128, NULL},
-      {FREE_SECTOR, 0, NULL},
-      {FREE_SECTOR, 71, NULL},
-      {FREE_SECTOR, 72,
-       "x.vmdk: COWD header: freeSector 72 is beyond the end "
-       "of the file, byte 36352: the file may have been cut "
-       "off"},
-      {FREE_SECTOR, 0xffffffff,
-       "x.vmdk: COWD header: freeSector 4294967295 is beyond the end of the "
-       "file, byte 36352: the file may have been cut off"},
-      {UNCLEAN, 0, NULL},
-      {UNCLEAN, 1, "x.vmdk: COWD extent was not closed cleanly"},
-      {32, 0xffffffff, NULL},   /* the parent's name */
-      {1644, 0xffffffff, NULL}, /* before unclean */
-      {1652, 0xffffffff, NULL}, /* after it */
+    { FLAGS, 1, NULL },
+    { FLAGS, 2, NULL },
+    { GRAIN_SIZE, 1,
+      "x.vmdk: COWD header: numSectors 10001 is more than the "
+      "extent line's 10000 sectors: the line is used" },
+    { GRAIN_SIZE, 2, NULL },
+    { GRAIN_SIZE, 2048, NULL },
+    { NUM_SECTORS, 10000, NULL },
+    { NUM_SECTORS, 10007, NULL },
+    { NUM_SECTORS, 10008,
+      "x.vmdk: COWD header: numSectors 10008 is more than "
+      "the extent line's 10000 sectors: the line is used" },
+    { GD_OFFSET, 5, NULL },
+    { GD_OFFSET, 70, NULL },
+    { NUM_GD_ENTRIES, 4, NULL },
+    { NUM_GD_ENTRIES, 128, NULL },
+    { FREE_SECTOR, 0, NULL },
+    { FREE_SECTOR, 71, NULL },
+    { FREE_SECTOR, 72,
+      "x.vmdk: COWD header: freeSector 72 is beyond the end "
+      "of the file, byte 36352: the file may have been cut "
+      "off" },
+    { FREE_SECTOR, 0xffffffff,
+      "x.vmdk: COWD header: freeSector 4294967295 is beyond the end of the "
+      "file, byte 36352: the file may have been cut off" },
+    { UNCLEAN, 0, NULL },
+    { UNCLEAN, 1, "x.vmdk: COWD extent was not closed cleanly" },
+    { 32, 0xffffffff, NULL },   /* the parent's name */
+    { 1644, 0xffffffff, NULL }, /* before unclean */
+    { 1652, 0xffffffff, NULL }, /* after it */
   };
-  struct image base = {0};
+  struct image base = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   make_base (&base, &model, 10000, 1);
   image_put32 (&base, GRAIN_SIZE, 8);
@@ -238,7 +238,7 @@ test_header_accepted (void **state)
 
     image_put32 (&image, cases[i].offset, cases[i].value);
     extent =
-        assert_opens (&f, extent_cowd_open, &image, 10000, cases[i].warning);
+      assert_opens (&f, extent_cowd_open, &image, 10000, cases[i].warning);
     assert_int_equal (extent->size, 10000 * 512);
     assert_int_equal (extent->grain_size,
                       512 * le32_load (image.bytes + GRAIN_SIZE));
@@ -254,10 +254,10 @@ test_header_accepted (void **state)
 static void
 test_file_too_small (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   put_header (&image, 1, 1);
   assert_int_equal (image.size, 5 * 512);
@@ -284,16 +284,16 @@ test_file_too_small (void **state)
 static void
 test_directory_length (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   put_header (&image, 200 * ENTRIES, 1);
   image_grow (&image, 16 * 512);
   image_put32 (&image, NUM_GD_ENTRIES, 400);
   extent_close (
-      assert_opens (&f, extent_cowd_open, &image, 200 * ENTRIES, NULL));
+    assert_opens (&f, extent_cowd_open, &image, 200 * ENTRIES, NULL));
   image_put32 (&image, NUM_GD_ENTRIES, 401);
   assert_refused (&f, extent_cowd_open, &image, 200 * ENTRIES, ERR_CORRUPT,
                   "COWD header: numGDEntries 401 is not from 200 to 400 for "
@@ -312,17 +312,17 @@ test_directory_length (void **state)
 static void
 test_largest (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct fixture f;
   struct extent *extent;
   struct run run;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   put_header (&image, 0xffffffff, 1);
   extent = assert_opens (&f, extent_cowd_open, &image, 0xffffffff, NULL);
   assert_int_equal (
-      extent_map (extent, 0, extent->size, MAP_STATE, &run, &f.err), 0);
+    extent_map (extent, 0, extent->size, MAP_STATE, &run, &f.err), 0);
   assert_int_equal (run.state, RUN_ABSENT);
   assert_int_equal (run.length, UINT64_C (0xffffffff) * 512);
   extent_close (extent);
@@ -340,7 +340,7 @@ check_damage (struct fixture *f, struct image *image, struct model *model,
               uint64_t nr_sectors, uint64_t offset, const char *text)
 {
   struct extent *extent =
-      assert_opens (f, extent_cowd_open, image, nr_sectors, NULL);
+    assert_opens (f, extent_cowd_open, image, nr_sectors, NULL);
   uint8_t buf[512];
 
   model_check (model, extent);
@@ -367,28 +367,28 @@ test_grain_entries (void **state)
     uint32_t entry;
     const char *text; /* NULL: good */
   } cases[] = {
-      {1, "x.vmdk: grain 1 at sector 1 lies before the end of the grain "
-          "directory, sector 5"},
-      {4, "x.vmdk: grain 1 at sector 4 lies before the end of the grain "
-          "directory, sector 5"},
-      {5, "x.vmdk: grain 1 at sector 5 lies in a grain table"},
-      {36, "x.vmdk: grain 1 at sector 36 lies in a grain table"},
-      {37, NULL}, /* an alias: only a checker would notice */
-      {38, "x.vmdk: grain 1 at sector 38 lies in a grain table"},
-      {76, "x.vmdk: grain 1 at sector 76 lies in a grain table"},
-      {77, NULL},
-      {78, "x.vmdk: grain 1 at sector 78 is cut off by the end of the file, "
-           "byte 43520"},
-      {85, "x.vmdk: grain 1 at sector 85 is cut off by the end of the file, "
-           "byte 43520"},
-      {0xffffffff, "x.vmdk: grain 1 at sector 4294967295 is cut off by the "
-                   "end of the file, byte 43520"},
+    { 1, "x.vmdk: grain 1 at sector 1 lies before the end of the grain "
+         "directory, sector 5" },
+    { 4, "x.vmdk: grain 1 at sector 4 lies before the end of the grain "
+         "directory, sector 5" },
+    { 5, "x.vmdk: grain 1 at sector 5 lies in a grain table" },
+    { 36, "x.vmdk: grain 1 at sector 36 lies in a grain table" },
+    { 37, NULL }, /* an alias: only a checker would notice */
+    { 38, "x.vmdk: grain 1 at sector 38 lies in a grain table" },
+    { 76, "x.vmdk: grain 1 at sector 76 lies in a grain table" },
+    { 77, NULL },
+    { 78, "x.vmdk: grain 1 at sector 78 is cut off by the end of the file, "
+          "byte 43520" },
+    { 85, "x.vmdk: grain 1 at sector 85 is cut off by the end of the file, "
+          "byte 43520" },
+    { 0xffffffff, "x.vmdk: grain 1 at sector 4294967295 is cut off by the "
+                  "end of the file, byte 43520" },
   };
-  struct image base = {0};
+  struct image base = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   make_base (&base, &model, 40000, 8);
   assert_int_equal (base.size, 85 * 512);
@@ -416,24 +416,24 @@ test_directory_entries (void **state)
     uint32_t entry;
     const char *text;
   } cases[] = {
-      {1, "x.vmdk: grain table 1 at sector 1 lies before the end of the grain "
-          "directory, sector 5"},
-      {4, "x.vmdk: grain table 1 at sector 4 lies before the end of the grain "
-          "directory, sector 5"},
-      {46, "x.vmdk: grain table 1 at sector 46 is cut off by the end of the "
-           "file, byte 39424"},
-      {77, "x.vmdk: grain table 1 at sector 77 is cut off by the end of the "
-           "file, byte 39424"},
-      {0xffffffff, "x.vmdk: grain table 1 at sector 4294967295 is cut off by "
-                   "the end of the file, byte 39424"},
-      {45, NULL},
+    { 1, "x.vmdk: grain table 1 at sector 1 lies before the end of the grain "
+         "directory, sector 5" },
+    { 4, "x.vmdk: grain table 1 at sector 4 lies before the end of the grain "
+         "directory, sector 5" },
+    { 46, "x.vmdk: grain table 1 at sector 46 is cut off by the end of the "
+          "file, byte 39424" },
+    { 77, "x.vmdk: grain table 1 at sector 77 is cut off by the end of the "
+          "file, byte 39424" },
+    { 0xffffffff, "x.vmdk: grain table 1 at sector 4294967295 is cut off by "
+                  "the end of the file, byte 39424" },
+    { 45, NULL },
   };
   const uint64_t span = ENTRIES * 4096;
-  struct image base = {0};
+  struct image base = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   model_init (&model, 40000, 8);
   put_header (&base, 40000, 8);
@@ -458,11 +458,11 @@ test_directory_entries (void **state)
 static void
 test_table_cut_off (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   model_init (&model, 1000, 8);
   put_header (&image, 1000, 8);
@@ -483,11 +483,11 @@ test_table_cut_off (void **state)
 static void
 test_last_grain (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct model model;
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   make_base (&image, &model, 8 * 10 + 3, 8);
   assert_int_equal (image.size, (5 + 32 + 8 + 8) * 512);
@@ -508,13 +508,13 @@ test_last_grain (void **state)
 static void
 test_damage_is_told_once (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct model model;
   struct fixture f;
   struct extent *extent;
   uint8_t buf[512];
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   make_base (&image, &model, 1000, 8);
   set_gte (&image, 1, 1);
@@ -547,36 +547,36 @@ random_image (uint64_t seed, struct image *image, struct model *model,
 
     /* A stretch of neighbours, or a jump. */
     if (kind == 0)
-      grain = (uint32_t)(random_next (&r) % model_nr_grains (model));
+      grain = (uint32_t) (random_next (&r) % model_nr_grains (model));
     if (++grain >= model_nr_grains (model))
       break;
-    if (kind == 1 && model->states[grain] == RUN_ABSENT &&
-        get_gde (image, grain / ENTRIES) != 0) {
+    if (kind == 1 && model->states[grain] == RUN_ABSENT
+        && get_gde (image, grain / ENTRIES) != 0) {
       set_gte (image, grain, 1 + random_next (&r) % 4);
       model->states[grain] = RUN_DAMAGED;
     }
     else if (model->states[grain] == RUN_ABSENT)
       add_grain (image, model, grain);
   }
-  image_put32 (image, FREE_SECTOR, (uint32_t)(image->size / 512));
+  image_put32 (image, FREE_SECTOR, (uint32_t) (image->size / 512));
 }
 
 static void
 test_random (void **state)
 {
-  static const uint32_t grain_sectors[] = {1, 2, 8, 128};
+  static const uint32_t grain_sectors[] = { 1, 2, 8, 128 };
   struct fixture f;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   for (uint64_t seed = 1; seed <= 12; seed++) {
     const uint32_t gs = grain_sectors[seed % 4];
-    const uint32_t nr_sectors = 12000 * (gs > 8 ? 4 : gs) + (uint32_t)seed;
-    struct image image = {0};
+    const uint32_t nr_sectors = 12000 * (gs > 8 ? 4 : gs) + (uint32_t) seed;
+    struct image image = { 0 };
     struct model model;
     struct extent *extent;
 
-    print_message ("seed %u\n", (unsigned)seed);
+    print_message ("seed %u\n", (unsigned) seed);
     random_image (seed, &image, &model, nr_sectors, gs);
     extent = assert_opens (&f, extent_cowd_open, &image, nr_sectors, NULL);
     model_check (&model, extent);
@@ -591,17 +591,17 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_header_refused),
-      cmocka_unit_test (test_header_accepted),
-      cmocka_unit_test (test_file_too_small),
-      cmocka_unit_test (test_directory_length),
-      cmocka_unit_test (test_largest),
-      cmocka_unit_test (test_grain_entries),
-      cmocka_unit_test (test_directory_entries),
-      cmocka_unit_test (test_table_cut_off),
-      cmocka_unit_test (test_last_grain),
-      cmocka_unit_test (test_damage_is_told_once),
-      cmocka_unit_test (test_random),
+    cmocka_unit_test (test_header_refused),
+    cmocka_unit_test (test_header_accepted),
+    cmocka_unit_test (test_file_too_small),
+    cmocka_unit_test (test_directory_length),
+    cmocka_unit_test (test_largest),
+    cmocka_unit_test (test_grain_entries),
+    cmocka_unit_test (test_directory_entries),
+    cmocka_unit_test (test_table_cut_off),
+    cmocka_unit_test (test_last_grain),
+    cmocka_unit_test (test_damage_is_told_once),
+    cmocka_unit_test (test_random),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -21,9 +21,9 @@ static int
 holey_pread (struct media *media, void *buf, size_t count, uint64_t offset,
              struct vmdk_error *err)
 {
-  (void)media, (void)err;
+  (void) media, (void) err;
   for (size_t i = 0; i < count; i++)
-    ((uint8_t *)buf)[i] = (uint8_t)((offset + i) / 512);
+    ((uint8_t *) buf)[i] = (uint8_t) ((offset + i) / 512);
   return 0;
 }
 
@@ -31,7 +31,7 @@ static int
 holey_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
            uint64_t *length, struct vmdk_error *err)
 {
-  struct holey *holey = (struct holey *)media;
+  struct holey *holey = (struct holey *) media;
 
   holey->nr_maps++;
   if (holey->fail_map)
@@ -44,13 +44,13 @@ holey_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
 static void
 holey_close (struct media *media)
 {
-  (void)media;
+  (void) media;
 }
 
 static const struct media_ops holey_ops = {
-    .pread = holey_pread,
-    .map = holey_map,
-    .close = holey_close,
+  .pread = holey_pread,
+  .map = holey_map,
+  .close = holey_close,
 };
 
 static struct extent *
@@ -58,14 +58,14 @@ open_line (struct fixture *f, driver_open *open, struct media *media,
            uint64_t offset_sector, uint64_t nr_sectors)
 {
   const struct extent_line line = {
-      .nr_sectors = nr_sectors,
-      .name = "x.vmdk",
-      .offset_sector = offset_sector,
+    .nr_sectors = nr_sectors,
+    .name = "x.vmdk",
+    .offset_sector = offset_sector,
   };
   const struct extent_source source = {
-      .rules = &f->rules,
-      .line = &line,
-      .media = media,
+    .rules = &f->rules,
+    .line = &line,
+    .media = media,
   };
 
   return open (&source, &f->err);
@@ -76,12 +76,12 @@ open_line (struct fixture *f, driver_open *open, struct media *media,
 static void
 test_flat_where (void **state)
 {
-  struct holey holey = {.media = {.ops = &holey_ops, .size = 64 * 512}};
+  struct holey holey = { .media = { .ops = &holey_ops, .size = 64 * 512 } };
   struct fixture f;
   struct extent *extent;
   struct run run;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   extent = open_line (&f, extent_flat_open, &holey.media, 10, 54);
   assert_non_null (extent);
@@ -91,7 +91,7 @@ test_flat_where (void **state)
 
   /* One run, holes or not, and the file system is not asked. */
   assert_int_equal (
-      extent_map (extent, 1000, 54 * 512 - 1000, MAP_WHERE, &run, &f.err), 0);
+    extent_map (extent, 1000, 54 * 512 - 1000, MAP_WHERE, &run, &f.err), 0);
   assert_int_equal (run.state, RUN_DATA);
   assert_int_equal (run.length, 54 * 512 - 1000);
   assert_ptr_equal (run.media, &holey.media);
@@ -104,13 +104,13 @@ test_flat_where (void **state)
 static void
 test_flat_state (void **state)
 {
-  struct holey holey = {.media = {.ops = &holey_ops, .size = 64 * 512}};
+  struct holey holey = { .media = { .ops = &holey_ops, .size = 64 * 512 } };
   struct fixture f;
   struct extent *extent;
   uint64_t offset;
   struct run run;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   extent = open_line (&f, extent_flat_open, &holey.media, 10, 54);
   assert_non_null (extent);
@@ -120,7 +120,8 @@ test_flat_state (void **state)
     assert_int_equal (extent_map (extent, offset, extent->size - offset,
                                   MAP_STATE, &run, &f.err),
                       0);
-    assert_int_equal (run.state, in_file / 2048 % 3 == 2 ? RUN_HOLE : RUN_DATA);
+    assert_int_equal (run.state,
+                      in_file / 2048 % 3 == 2 ? RUN_HOLE : RUN_DATA);
     assert_int_equal (run.length,
                       min_u64 (2048 - in_file % 2048, extent->size - offset));
   }
@@ -129,7 +130,7 @@ test_flat_state (void **state)
   /* Not being told where the holes are is no error. */
   holey.fail_map = true;
   assert_int_equal (
-      extent_map (extent, 0, extent->size, MAP_STATE, &run, &f.err), 0);
+    extent_map (extent, 0, extent->size, MAP_STATE, &run, &f.err), 0);
   assert_int_equal (run.state, RUN_DATA);
   assert_int_equal (run.length, extent->size);
   extent_close (extent);
@@ -143,28 +144,29 @@ test_flat_size (void **state)
     uint64_t offset_sector, nr_sectors, size;
     const char *text; /* NULL: opens */
   } cases[] = {
-      {0, 1, 512, NULL},
-      {0, 1, 511,
-       "flat extent ends at byte 512 of the file, which has only 511"},
-      {0, 1, 0, "flat extent ends at byte 512 of the file, which has only 0"},
-      {0, 1, UINT64_MAX / 2, NULL},
-      {63, 1, 64 * 512, NULL},
-      {63, 2, 64 * 512,
-       "flat extent ends at byte 33280 of the file, which has only 32768"},
-      {64, 1, 64 * 512,
-       "flat extent ends at byte 33280 of the file, which has only 32768"},
-      {0, (UINT64_C (1) << 54) - 1, UINT64_MAX, NULL},
-      {1, (UINT64_C (1) << 54) - 1, UINT64_MAX,
-       "flat extent of 18014398509481983 sectors at sector 1 of the file ends "
-       "beyond sector 18014398509481983"},
-      {UINT64_MAX, 1, UINT64_MAX,
-       "flat extent of 1 sectors at sector 18446744073709551615 of the file "
-       "ends beyond sector 18014398509481983"},
+    { 0, 1, 512, NULL },
+    { 0, 1, 511,
+      "flat extent ends at byte 512 of the file, which has only 511" },
+    { 0, 1, 0, "flat extent ends at byte 512 of the file, which has only 0" },
+    { 0, 1, UINT64_MAX / 2, NULL },
+    { 63, 1, 64 * 512, NULL },
+    { 63, 2, 64 * 512,
+      "flat extent ends at byte 33280 of the file, which has only 32768" },
+    { 64, 1, 64 * 512,
+      "flat extent ends at byte 33280 of the file, which has only 32768" },
+    { 0, (UINT64_C (1) << 54) - 1, UINT64_MAX, NULL },
+    { 1, (UINT64_C (1) << 54) - 1, UINT64_MAX,
+      "flat extent of 18014398509481983 sectors at sector 1 of the file ends "
+      "beyond sector 18014398509481983" },
+    { UINT64_MAX, 1, UINT64_MAX,
+      "flat extent of 1 sectors at sector 18446744073709551615 of the file "
+      "ends beyond sector 18014398509481983" },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct holey holey = {.media = {.ops = &holey_ops, .size = cases[i].size}};
+    struct holey holey = { .media = { .ops = &holey_ops,
+                                      .size = cases[i].size } };
     struct fixture f;
     struct extent *extent;
 
@@ -188,12 +190,12 @@ test_flat_size (void **state)
 static void
 test_flat_bytes (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct model model;
   struct fixture f;
   struct extent *extent;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   model_init (&model, 100, 1);
   for (uint64_t i = 0; i < 100; i++)
@@ -217,14 +219,14 @@ test_zero (void **state)
   struct extent *extent;
   struct run run;
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   extent = open_line (&f, extent_zero_open, NULL, 0, (UINT64_C (1) << 54) - 1);
   assert_non_null (extent);
   assert_false (extent->can_be_absent);
   for (int detail = MAP_WHERE; detail <= MAP_STATE; detail++) {
     assert_int_equal (
-        extent_map (extent, 5, extent->size - 5, detail, &run, &f.err), 0);
+      extent_map (extent, 5, extent->size - 5, detail, &run, &f.err), 0);
     assert_int_equal (run.state, RUN_HOLE);
     assert_int_equal (run.length, extent->size - 5);
   }
@@ -236,13 +238,13 @@ test_zero (void **state)
 static void
 test_noaccess (void **state)
 {
-  struct image image = {0};
+  struct image image = { 0 };
   struct model model;
   struct fixture f;
   struct extent *extent;
   uint8_t buf[512];
 
-  (void)state;
+  (void) state;
   fixture_init (&f);
   model_init (&model, 100, 1);
   for (uint64_t i = 0; i < 100; i++)
@@ -269,9 +271,9 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_flat_where), cmocka_unit_test (test_flat_state),
-      cmocka_unit_test (test_flat_size),  cmocka_unit_test (test_flat_bytes),
-      cmocka_unit_test (test_zero),       cmocka_unit_test (test_noaccess),
+    cmocka_unit_test (test_flat_where), cmocka_unit_test (test_flat_state),
+    cmocka_unit_test (test_flat_size),  cmocka_unit_test (test_flat_bytes),
+    cmocka_unit_test (test_zero),       cmocka_unit_test (test_noaccess),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -56,7 +56,10 @@ test_contents (void **state)
   static const struct {
     uint64_t nr_sectors, grain;
   } cases[] = {
-    { NR_SECTORS, 8 }, { NR_SECTORS, 16 }, { 100001, 128 }, { 300, 512 },
+    { NR_SECTORS, 8 },
+    { NR_SECTORS, 16 },
+    { 100001, 128 },
+    { 300, 512 },
   };
 
   (void) state;
@@ -94,8 +97,8 @@ test_last_grain_cut (void **state)
   model_init (&model, 21, GRAIN);
   sparse_image_add (&s, 2, model_fill (&model, 2));
   s.image.size -= sectors_to_bytes (3); /* 16 + 5 sectors are needed */
-  struct extent *extent
-    = assert_opens (&f, extent_sparse_open, &s.image, 21, NULL);
+  struct extent *extent =
+    assert_opens (&f, extent_sparse_open, &s.image, 21, NULL);
   model_check (&model, extent);
   extent_close (extent);
 
@@ -124,8 +127,8 @@ test_absent_tables (void **state)
   image_put32 (&s.image, sectors_to_bytes (s.h.rgd_offset) + 4, 0);
   for (uint64_t g = 512; g < 1024; g++)
     model.states[g] = RUN_ABSENT;
-  struct extent *extent
-    = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
+  struct extent *extent =
+    assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
   model_check (&model, extent);
   extent_close (extent);
   image_free (&s.image);
@@ -150,8 +153,8 @@ test_zero_entries (void **state)
     s.h.version = version;
     s.h.flags |= SPARSE_ZERO_GRAIN_ENTRY;
     sparse_image_put_header (&s);
-    struct extent *extent
-      = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
+    struct extent *extent =
+      assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
     model_check (&model, extent);
     extent_close (extent);
 
@@ -170,19 +173,17 @@ test_zero_entries (void **state)
 
 /* What reading grain GRAIN of IMAGE says, and its neighbour still reads. */
 static void
-assert_damaged (const struct sparse_image *s, uint64_t grain,
-                const char *text)
+assert_damaged (const struct sparse_image *s, uint64_t grain, const char *text)
 {
-  struct extent *extent = assert_opens (&f, extent_sparse_open, &s->image,
-                                        s->h.capacity, NULL);
+  struct extent *extent =
+    assert_opens (&f, extent_sparse_open, &s->image, s->h.capacity, NULL);
   const uint64_t size = extent->grain_size;
   struct vmdk_error err;
   struct run run;
   uint8_t byte;
 
-  assert_int_equal (extent_map (extent, grain * size, 1, MAP_WHERE, &run,
-                                &err),
-                    0);
+  assert_int_equal (
+    extent_map (extent, grain * size, 1, MAP_WHERE, &run, &err), 0);
   assert_int_equal (run.state, RUN_DAMAGED);
   assert_int_equal (extent_read (extent, &byte, 1, grain * size, &err), -1);
   assert_error (&err, ERR_DAMAGED, text);
@@ -271,8 +272,8 @@ test_bad_directory_entries (void **state)
                 "ends beyond the file's %zu sectors",
                 cases[i].entry, s.image.size / SECTOR_SIZE);
     assert_damaged (&s, 513, text);
-    struct extent *extent
-      = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
+    struct extent *extent =
+      assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
     model_check (&model, extent);
     assert_int_equal (f.nr_warnings, 1); /* one for the table */
     extent_close (extent);
@@ -299,8 +300,7 @@ test_redundant_copy (void **state)
   /* A directory entry beyond the end, and one that was lost. */
   for (int lost = 0; lost <= 1; lost++) {
     image_put32 (&s.image, gde, lost ? 0 : UINT32_MAX);
-    extent
-      = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
+    extent = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
     model_check (&model, extent);
     assert_int_equal (f.nr_warnings, 1);
     assert_non_null (
@@ -309,9 +309,9 @@ test_redundant_copy (void **state)
   }
 
   /* Both directories name one table. */
-  image_put32 (&s.image, gde,
-               le32_load (s.image.bytes + sectors_to_bytes (s.h.rgd_offset)
-                          + 4));
+  image_put32 (
+    &s.image, gde,
+    le32_load (s.image.bytes + sectors_to_bytes (s.h.rgd_offset) + 4));
   for (uint64_t g = 512; g < 1024; g++)
     model.states[g] = RUN_DAMAGED;
   extent = assert_opens (&f, extent_sparse_open, &s.image, NR_SECTORS, NULL);
@@ -419,8 +419,8 @@ test_small_cache (void **state)
   sparse_image_init (&s, NR_SECTORS, GRAIN);
   model_init (&model, NR_SECTORS, GRAIN);
   fill (&s, &model, 19);
-  struct extent *extent
-    = assert_opens (&small, extent_sparse_open, &s.image, NR_SECTORS, NULL);
+  struct extent *extent =
+    assert_opens (&small, extent_sparse_open, &s.image, NR_SECTORS, NULL);
   model_check (&model, extent);
   assert_true (cache_used (small.resources.tables) < 10000);
   extent_close (extent);

@@ -45,7 +45,7 @@ struct builder {
 static uint32_t
 next_sector (const struct builder *b)
 {
-  return (uint32_t)(b->image.size / 512);
+  return (uint32_t) (b->image.size / 512);
 }
 
 static uint32_t
@@ -124,7 +124,7 @@ append_payload (struct builder *b, uint64_t lba, uint32_t size,
                 const void *payload, size_t payload_size)
 {
   const uint32_t sector =
-      append_sectors (b, div_round_up (12 + payload_size, 512));
+    append_sectors (b, div_round_up (12 + payload_size, 512));
 
   le64_store (b->image.bytes + sector * 512, lba);
   le32_store (b->image.bytes + sector * 512 + 8, size);
@@ -134,18 +134,19 @@ append_payload (struct builder *b, uint64_t lba, uint32_t size,
 
 /* zlib, raw deflate or gzip by WBITS. */
 static uint8_t *
-pack (const void *plain, size_t size, int level, int wbits, size_t *packed_size)
+pack (const void *plain, size_t size, int level, int wbits,
+      size_t *packed_size)
 {
   const size_t room = size + size / 8 + 1024;
   uint8_t *packed = malloc (room);
-  z_stream z = {0};
+  z_stream z = { 0 };
 
   assert_int_equal (
-      deflateInit2 (&z, level, Z_DEFLATED, wbits, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  z.next_in = (uint8_t *)plain;
-  z.avail_in = (uInt)size;
+    deflateInit2 (&z, level, Z_DEFLATED, wbits, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  z.next_in = (uint8_t *) plain;
+  z.avail_in = (uInt) size;
   z.next_out = packed;
-  z.avail_out = (uInt)room;
+  z.avail_out = (uInt) room;
   assert_int_equal (deflate (&z, Z_FINISH), Z_STREAM_END);
   *packed_size = z.total_out;
   deflateEnd (&z);
@@ -159,8 +160,8 @@ append_packed (struct builder *b, uint64_t grain, const void *plain,
   size_t packed_size;
   uint8_t *packed = pack (plain, size, b->level, wbits, &packed_size);
   const uint32_t sector =
-      append_payload (b, b->first_lba + grain * b->header.grain_size,
-                      (uint32_t)packed_size, packed, packed_size);
+    append_payload (b, b->first_lba + grain * b->header.grain_size,
+                    (uint32_t) packed_size, packed, packed_size);
 
   free (packed);
   return sector;
@@ -172,10 +173,11 @@ build_grain (struct builder *b, uint64_t grain)
 {
   uint8_t *bytes = model_fill (&b->model, grain);
 
-  memset (bytes + b->model.grain_size / 4, (int)grain, b->model.grain_size / 2);
+  memset (bytes + b->model.grain_size / 4, (int) grain,
+          b->model.grain_size / 2);
   b->model.states[grain] = RUN_PACKED;
   return b->gtes[grain] =
-             append_packed (b, grain, bytes, b->model.grain_size, 15);
+           append_packed (b, grain, bytes, b->model.grain_size, 15);
 }
 
 /* Store it as FORMAT of qemu and open-vmdk: only what is valid of it. */
@@ -353,8 +355,8 @@ read_range (struct extent *extent, uint8_t *buf, size_t count, uint64_t offset,
                       0);
     assert_in_range (run.length, 1, count);
     if (run.state == RUN_PACKED || run.state == RUN_DAMAGED) {
-      if (extent_read (run.extent, buf, run.length, run.extent_offset, err) ==
-          -1)
+      if (extent_read (run.extent, buf, run.length, run.extent_offset, err)
+          == -1)
         return -1;
     }
     else {
@@ -410,8 +412,8 @@ check_states (const struct model *model, struct extent *extent,
     struct run run;
 
     assert_int_equal (
-        extent_map (extent, offset, model->size - offset, detail, &run, &err),
-        0);
+      extent_map (extent, offset, model->size - offset, detail, &run, &err),
+      0);
     for (uint64_t at = offset; at < offset + run.length; at += 512) {
       const enum run_state expected = model_state (model, at);
 
@@ -486,7 +488,7 @@ test_at_end (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   check_image (&b, NULL);
   build_free (&b);
@@ -497,7 +499,7 @@ test_front (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   check_image (&b, NULL);
   build_free (&b);
@@ -509,7 +511,7 @@ test_front_without_eos (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   b.image.size -= 512;
   check_image (&b, NULL);
@@ -527,7 +529,7 @@ test_front_and_footer (void **state)
   struct builder b;
   struct sparse_header footer;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   footer = get_footer (&b);
   b.header.gd_offset = footer.gd_offset;
@@ -547,7 +549,7 @@ test_front_and_padded_footer (void **state)
   struct builder b;
   struct sparse_header footer;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   footer = b.header;
   footer.gd_offset = DESCRIPTOR_SECTORS + 2;
@@ -566,7 +568,7 @@ test_redundant (void **state)
   struct builder b;
   uint32_t copies[2];
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   for (size_t i = 0; i < 2; i++) {
     copies[i] = append_sectors (&b, 1);
@@ -608,7 +610,7 @@ test_versions (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   for (uint32_t version = 1; version <= 3; version++) {
     b.header.version = version;
@@ -621,7 +623,7 @@ test_versions (void **state)
 static void
 test_levels (void **state)
 {
-  (void)state;
+  (void) state;
   for (int level = 0; level <= 9; level++) {
     struct builder b;
 
@@ -638,7 +640,7 @@ test_levels (void **state)
 static void
 test_incompressible (void **state)
 {
-  (void)state;
+  (void) state;
   for (unsigned grain_sectors = 8; grain_sectors <= 128; grain_sectors *= 4) {
     struct builder b;
     uint64_t seed = 12345;
@@ -666,7 +668,7 @@ test_stored_zeros (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < 200; g += 3) {
     b.model.states[g] = RUN_PACKED;
@@ -695,7 +697,7 @@ test_shuffled (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_shuffled (&b, AT_END);
   check_image (&b, NULL);
   build_free (&b);
@@ -709,7 +711,7 @@ test_progress_markers (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < nr_grains (&b); g += 2) {
     build_grain (&b, g);
@@ -726,7 +728,7 @@ test_progress_markers (void **state)
 static void
 test_short_last_grain (void **state)
 {
-  (void)state;
+  (void) state;
   for (int whole = 0; whole <= 1; whole++)
     for (uint64_t rest = 1; rest < GRAIN; rest += 3) {
       struct builder b;
@@ -749,7 +751,7 @@ test_header_beyond_line (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   b.model.size -= 3 * 512;
   check_image (&b, NULL);
@@ -763,7 +765,7 @@ test_no_grains (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   build_finish (&b);
   check_image (&b, NULL);
@@ -776,7 +778,7 @@ test_zero_entry (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   b.gtes[10] = b.gtes[200] = 1;
   b.model.states[10] = b.model.states[200] = RUN_DAMAGED;
@@ -805,19 +807,19 @@ test_zero_entry (void **state)
 static void
 test_disk_wide_numbers (void **state)
 {
-  (void)state;
+  (void) state;
   for (int wide = 0; wide <= 1; wide++)
     for (int single = 0; single <= 1; single++) {
       struct builder b;
       struct rig t;
       const struct extent_line line = {
-          .nr_sectors = CAPACITY,
-          .name = "x.vmdk",
+        .nr_sectors = CAPACITY,
+        .name = "x.vmdk",
       };
       struct extent_source source = {
-          .line = &line,
-          .disk_offset = 5000 * 512,
-          .single = single,
+        .line = &line,
+        .disk_offset = 5000 * 512,
+        .single = single,
       };
       struct extent *extent;
 
@@ -828,7 +830,7 @@ test_disk_wide_numbers (void **state)
       rig_init (&t, 1 << 20);
       source.rules = &t.f.rules;
       source.media =
-          media_memory_new ("x.vmdk", b.image.bytes, b.image.size, &t.f.err);
+        media_memory_new ("x.vmdk", b.image.bytes, b.image.size, &t.f.err);
       extent = extent_stream_open (&source, &t.f.err);
       assert_non_null (extent);
       if (wide && single)
@@ -854,33 +856,33 @@ test_headers (void **state)
     enum vmdk_error_kind kind;
     const char *text;
   } cases[] = {
-      {4, 4, 0, ERR_UNSUPPORTED, "version 0 is not supported"},
-      {4, 4, 4, ERR_UNSUPPORTED, "version 4 is not supported"},
-      {8, 4, 0x40030001, ERR_UNSUPPORTED, "unknown incompatible flags"},
-      {73, 4, 0x0a200a0d, ERR_CORRUPT, "text-mode transfer"},
-      {8, 4, 0x20001, ERR_CORRUPT, "compressAlgorithm 1 does not go with"},
-      {8, 4, 0x10001, ERR_CORRUPT, "one of the compression and marker bits"},
-      {77, 2, 0, ERR_CORRUPT, "compressAlgorithm 0 does not go with"},
-      {77, 2, 2, ERR_CORRUPT, "compressAlgorithm 2 does not go with"},
-      {12, 8, CAPACITY - 1, ERR_CORRUPT,
-       "capacity 1999 is less than the descriptor's 2000 sectors"},
-      {12, 8, 0, ERR_CORRUPT, "capacity 0"},
-      {12, 8, UINT64_C (1) << 50, ERR_CORRUPT, "needs a grain directory"},
-      {20, 8, 7, ERR_CORRUPT, "grainSize 7"},
-      {20, 8, 4, ERR_CORRUPT, "grainSize 4"},
-      {20, 8, 0, ERR_CORRUPT, "grainSize 0"},
-      {44, 4, 0, ERR_CORRUPT, "numGTEsPerGT 0"},
-      {44, 4, 500, ERR_CORRUPT, "numGTEsPerGT 500"},
-      {56, 8, 0, ERR_CORRUPT, "gdOffset is 0"},
-      {56, 8, 1, ERR_CORRUPT, "lies in the descriptor"},
-      {56, 8, 1000000, ERR_CORRUPT, "ends beyond the file"},
-      {64, 8, 1000000, ERR_CORRUPT, "the file is truncated"},
-      {36, 8, 0, ERR_CORRUPT, "descriptorSize 0"},
-      {28, 8, 1000000, ERR_CORRUPT, "the descriptor at sector 1000000"},
-      {0, 4, SPARSE_MAGIC_UNFINISHED, ERR_CORRUPT, "never finished"},
+    { 4, 4, 0, ERR_UNSUPPORTED, "version 0 is not supported" },
+    { 4, 4, 4, ERR_UNSUPPORTED, "version 4 is not supported" },
+    { 8, 4, 0x40030001, ERR_UNSUPPORTED, "unknown incompatible flags" },
+    { 73, 4, 0x0a200a0d, ERR_CORRUPT, "text-mode transfer" },
+    { 8, 4, 0x20001, ERR_CORRUPT, "compressAlgorithm 1 does not go with" },
+    { 8, 4, 0x10001, ERR_CORRUPT, "one of the compression and marker bits" },
+    { 77, 2, 0, ERR_CORRUPT, "compressAlgorithm 0 does not go with" },
+    { 77, 2, 2, ERR_CORRUPT, "compressAlgorithm 2 does not go with" },
+    { 12, 8, CAPACITY - 1, ERR_CORRUPT,
+      "capacity 1999 is less than the descriptor's 2000 sectors" },
+    { 12, 8, 0, ERR_CORRUPT, "capacity 0" },
+    { 12, 8, UINT64_C (1) << 50, ERR_CORRUPT, "needs a grain directory" },
+    { 20, 8, 7, ERR_CORRUPT, "grainSize 7" },
+    { 20, 8, 4, ERR_CORRUPT, "grainSize 4" },
+    { 20, 8, 0, ERR_CORRUPT, "grainSize 0" },
+    { 44, 4, 0, ERR_CORRUPT, "numGTEsPerGT 0" },
+    { 44, 4, 500, ERR_CORRUPT, "numGTEsPerGT 500" },
+    { 56, 8, 0, ERR_CORRUPT, "gdOffset is 0" },
+    { 56, 8, 1, ERR_CORRUPT, "lies in the descriptor" },
+    { 56, 8, 1000000, ERR_CORRUPT, "ends beyond the file" },
+    { 64, 8, 1000000, ERR_CORRUPT, "the file is truncated" },
+    { 36, 8, 0, ERR_CORRUPT, "descriptorSize 0" },
+    { 28, 8, 1000000, ERR_CORRUPT, "the descriptor at sector 1000000" },
+    { 0, 4, SPARSE_MAGIC_UNFINISHED, ERR_CORRUPT, "never finished" },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct builder b;
     struct rig t;
@@ -888,7 +890,7 @@ test_headers (void **state)
 
     build_usual (&b, FRONT);
     for (unsigned j = 0; j < cases[i].width; j++)
-      b.image.bytes[cases[i].offset + j] = (uint8_t)(cases[i].value >> 8 * j);
+      b.image.bytes[cases[i].offset + j] = (uint8_t) (cases[i].value >> 8 * j);
     rig_init (&t, 0);
     extent = fixture_open (&t.f, extent_stream_open, &b.image, CAPACITY);
     if (extent || !strstr (t.f.err.text, cases[i].text))
@@ -906,7 +908,7 @@ test_unclean (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   b.header.unclean_shutdown = 1;
   put_header (&b);
@@ -926,15 +928,15 @@ test_footers_that_differ (void **state)
     uint32_t value;
     const char *text;
   } cases[] = {
-      {12, CAPACITY + 8, "the footer's capacity is 2008, the header's 2000"},
-      {20, 16, "the footer's grainSize is 16, the header's 8"},
-      {44, 256, "the footer's numGTEsPerGT is 256, the header's 128"},
-      {8, 0x30003,
-       "the footer's flags are 0x00030003, the header's 0x00030001"},
-      {4, 0, "footer: sparse header: version 0 is not supported, only 1 to 3"},
+    { 12, CAPACITY + 8, "the footer's capacity is 2008, the header's 2000" },
+    { 20, 16, "the footer's grainSize is 16, the header's 8" },
+    { 44, 256, "the footer's numGTEsPerGT is 256, the header's 128" },
+    { 8, 0x30003,
+      "the footer's flags are 0x00030003, the header's 0x00030001" },
+    { 4, 0, "footer: sparse header: version 0 is not supported, only 1 to 3" },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     for (int padded = 0; padded <= 1; padded++)
       for (int front = 0; front <= 1; front++) {
@@ -953,7 +955,7 @@ test_footers_that_differ (void **state)
           image_grow (&b.image, b.image.size + 3000);
         rig_init (&t, 0);
         assert_null (
-            fixture_open (&t.f, extent_stream_open, &b.image, CAPACITY));
+          fixture_open (&t.f, extent_stream_open, &b.image, CAPACITY));
         assert_string_equal (t.f.err.text, cases[i].text);
         rig_free (&t);
         build_free (&b);
@@ -966,7 +968,7 @@ test_footer_without_directory (void **state)
   struct builder b;
   struct sparse_header footer;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   footer = get_footer (&b);
   footer.gd_offset = SPARSE_GD_AT_END;
@@ -987,7 +989,7 @@ test_missing_eos (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   b.image.size -= 512;
   check_image (&b, "x.vmdk: the stream's end marker is missing: 0 other bytes "
@@ -1002,11 +1004,11 @@ test_missing_eos (void **state)
 static void
 test_padding (void **state)
 {
-  const size_t most = ((size_t)1 << 20) - 3 * 512;
+  const size_t most = ((size_t) 1 << 20) - 3 * 512;
   struct builder b;
   size_t size;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   size = b.image.size;
   image_grow (&b.image, size + 100);
@@ -1040,7 +1042,7 @@ test_cut (void **state)
   struct rig t;
   size_t whole;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   whole = b.footer + 512;
   rig_init (&t, 0);
@@ -1111,32 +1113,31 @@ test_damaged_grains (void **state)
     NR_DAMAGES,
   };
   static const char *const texts[] = {
-      [SIZE_0] = "its header says 0 bytes of compressed data, not 1 to 8192",
-      [SIZE_LIE] =
-          "its header says 2147483648 bytes of compressed data, not 1 to 8192",
-      [SIZE_BEYOND_DOUBLE] =
-          "its header says 8193 bytes of compressed data, not 1 to 8192",
-      [SIZE_BEYOND_FILE] = "bytes of compressed data end beyond the file's",
-      [WRONG_LBA] = "its header says it is the data of sector 161, not of 160",
-      [OTHER_GRAIN] =
-          "its header says it is the data of sector 168, not of 160",
-      [BOMB] = "inflates to more than 4096 bytes",
-      [SHORT] = "it inflates to 4095 bytes, not 4096",
-      [EMPTY] = "it inflates to 0 bytes, not 4096",
-      [CHECKSUM] = "the checksum is wrong",
-      [CUT] = "ends early",
-      [RAW] = "not a zlib stream",
-      [GZIP] = "not a zlib stream: it starts with 1f 8b",
-      [GARBAGE] = "the compressed data is broken or ends early",
-      [AT_MARKER] = "its header says",
-      [AT_TABLE] = "its header says",
-      [AT_HEADER] = "lies in the header", /* see below */
-      [AT_DESCRIPTOR] = "grain 20 at sector 2 lies in the descriptor",
-      [AT_DIRECTORY] = "lies in the grain directory",
-      [BEHIND_FILE] = "grain 20 at sector 100000 lies beyond the file's",
+    [SIZE_0] = "its header says 0 bytes of compressed data, not 1 to 8192",
+    [SIZE_LIE] =
+      "its header says 2147483648 bytes of compressed data, not 1 to 8192",
+    [SIZE_BEYOND_DOUBLE] =
+      "its header says 8193 bytes of compressed data, not 1 to 8192",
+    [SIZE_BEYOND_FILE] = "bytes of compressed data end beyond the file's",
+    [WRONG_LBA] = "its header says it is the data of sector 161, not of 160",
+    [OTHER_GRAIN] = "its header says it is the data of sector 168, not of 160",
+    [BOMB] = "inflates to more than 4096 bytes",
+    [SHORT] = "it inflates to 4095 bytes, not 4096",
+    [EMPTY] = "it inflates to 0 bytes, not 4096",
+    [CHECKSUM] = "the checksum is wrong",
+    [CUT] = "ends early",
+    [RAW] = "not a zlib stream",
+    [GZIP] = "not a zlib stream: it starts with 1f 8b",
+    [GARBAGE] = "the compressed data is broken or ends early",
+    [AT_MARKER] = "its header says",
+    [AT_TABLE] = "its header says",
+    [AT_HEADER] = "lies in the header", /* see below */
+    [AT_DESCRIPTOR] = "grain 20 at sector 2 lies in the descriptor",
+    [AT_DIRECTORY] = "lies in the grain directory",
+    [BEHIND_FILE] = "grain 20 at sector 100000 lies beyond the file's",
   };
 
-  (void)state;
+  (void) state;
   for (int damage = 0; damage < NR_DAMAGES; damage++) {
     struct builder b;
     struct rig t;
@@ -1152,7 +1153,7 @@ test_damaged_grains (void **state)
     build_header (&b, AT_END, CAPACITY, GRAIN);
     build_grains (&b);
     memcpy (plain, b.model.bytes + VICTIM * GRAIN_BYTES, GRAIN_BYTES);
-    switch ((enum damage)damage) {
+    switch ((enum damage) damage) {
     case BOMB:
       b.gtes[VICTIM] = append_packed (&b, VICTIM, plain, 1 << 20, 15);
       break;
@@ -1188,7 +1189,7 @@ test_damaged_grains (void **state)
     }
     build_finish (&b);
     if (damage == AT_DIRECTORY)
-      b.gtes[VICTIM] = (uint32_t)get_footer (&b).gd_offset;
+      b.gtes[VICTIM] = (uint32_t) get_footer (&b).gd_offset;
     rebuild_tables (&b);
 
     if (damage < BOMB || (damage >= CHECKSUM && damage <= GARBAGE)) {
@@ -1242,14 +1243,14 @@ test_damaged_tables (void **state)
     uint32_t entry;
     const char *text;
   } cases[] = {
-      {1, "x.vmdk: grain table 1 at sector 1 lies in the descriptor"},
-      {2, "x.vmdk: grain table 1 at sector 2 lies in the descriptor"},
-      {3, "x.vmdk: grain table 1 at sector 3 lies in the grain directory"},
-      {UINT32_MAX,
-       "x.vmdk: grain table 1 at sector 4294967295 ends beyond the file's"},
+    { 1, "x.vmdk: grain table 1 at sector 1 lies in the descriptor" },
+    { 2, "x.vmdk: grain table 1 at sector 2 lies in the descriptor" },
+    { 3, "x.vmdk: grain table 1 at sector 3 lies in the grain directory" },
+    { UINT32_MAX,
+      "x.vmdk: grain table 1 at sector 4294967295 ends beyond the file's" },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct builder b;
     struct rig t;
@@ -1278,14 +1279,14 @@ test_wrong_last_grain (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, 10 * GRAIN + 3, GRAIN);
   model_fill (&b.model, 9);
   model_fill (&b.model, 10);
   b.gtes[9] =
-      append_packed (&b, 9, b.model.bytes + 9 * GRAIN_BYTES, 3 * 512, 15);
+    append_packed (&b, 9, b.model.bytes + 9 * GRAIN_BYTES, 3 * 512, 15);
   b.gtes[10] =
-      append_packed (&b, 10, b.model.bytes + 10 * GRAIN_BYTES, 4 * 512, 15);
+    append_packed (&b, 10, b.model.bytes + 10 * GRAIN_BYTES, 4 * 512, 15);
   b.model.states[9] = b.model.states[10] = RUN_DAMAGED;
   build_finish (&b);
   check_image (&b, NULL);
@@ -1298,7 +1299,7 @@ test_giant_grain (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, 2 * 8192 + 100, 8192);
   build_grain (&b, 0);
   build_grain (&b, 1);
@@ -1356,11 +1357,11 @@ doubt (struct builder *b, uint64_t first, uint64_t end)
       b->model.states[g] = RUN_DAMAGED;
 }
 
-#define CUT_WARNING                                                            \
-  "x.vmdk: grains may have been lost where the stream is broken or cut: "      \
+#define CUT_WARNING                                                       \
+  "x.vmdk: grains may have been lost where the stream is broken or cut: " \
   "reading there gives errors"
-#define DOUBT_WARNING                                                          \
-  "x.vmdk: grains may have been lost wherever none was found: reading there "  \
+#define DOUBT_WARNING                                                         \
+  "x.vmdk: grains may have been lost wherever none was found: reading there " \
   "gives errors"
 
 /* Only the end is lost: all grains and the directory are there. */
@@ -1370,7 +1371,7 @@ test_recover_complete (void **state)
   struct builder b;
   size_t size;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   b.image.size = b.footer + 79;
   check_recovery (&b, "x.vmdk: recovered 170 grains by scanning the stream");
@@ -1395,7 +1396,7 @@ test_recover_unneeded (void **state)
   struct rig t;
   struct extent *extent;
 
-  (void)state;
+  (void) state;
   for (int layout = AT_END; layout <= FRONT; layout++) {
     build_usual (&b, layout);
     extent = open_recovering (&t, &b);
@@ -1425,9 +1426,9 @@ test_recover_cut (void **state)
   struct rig t;
   struct extent *extent;
 
-  (void)state;
+  (void) state;
   for (int cut = 0; cut < 4; cut++) {
-    static const size_t left[] = {0, 10, 15, 100};
+    static const size_t left[] = { 0, 10, 15, 100 };
 
     build_usual (&b, AT_END);
     b.image.size = b.gtes[LAST + 1] * 512 + left[cut];
@@ -1466,7 +1467,7 @@ test_recover_cut_short (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   build_grain (&b, 3);
   build_grain (&b, 4);
@@ -1483,7 +1484,7 @@ test_recover_cut_shuffled (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_shuffled (&b, AT_END);
   b.image.size = b.gtes[nr_grains (&b) / 2] * 512 + 20;
   for (uint64_t g = 0; g < nr_grains (&b); g++)
@@ -1501,14 +1502,14 @@ test_recover_broken (void **state)
     size_t offset;
     uint32_t value;
   } cases[] = {
-      {0, 12345},       /* lba that no grain has */
-      {4, 1},           /* beyond the capacity */
-      {8, 0x7fffffff},  /* size */
-      {12, 0xffffffff}, /* no zlib */
-      {8, 0},           /* a marker of an unknown type */
+    { 0, 12345 },       /* lba that no grain has */
+    { 4, 1 },           /* beyond the capacity */
+    { 8, 0x7fffffff },  /* size */
+    { 12, 0xffffffff }, /* no zlib */
+    { 8, 0 },           /* a marker of an unknown type */
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct builder b;
 
@@ -1517,7 +1518,8 @@ test_recover_broken (void **state)
       if (g != 130)
         build_grain (&b, g);
     build_finish (&b);
-    image_put32 (&b.image, b.gtes[129] * 512 + cases[i].offset, cases[i].value);
+    image_put32 (&b.image, b.gtes[129] * 512 + cases[i].offset,
+                 cases[i].value);
     b.image.size = b.footer;
     b.model.states[129] = b.model.states[130] = RUN_DAMAGED;
     check_recovery (&b, CUT_WARNING);
@@ -1533,15 +1535,15 @@ test_recover_lying_markers (void **state)
     uint64_t value;
     uint32_t type;
   } cases[] = {
-      {UINT64_MAX, MARKER_GRAIN_TABLE},
-      {UINT64_C (1) << 21, MARKER_GRAIN_DIRECTORY},
-      {2, MARKER_FOOTER},
-      {7, MARKER_EOS},
-      {0, 5},
-      {0, UINT32_MAX},
+    { UINT64_MAX, MARKER_GRAIN_TABLE },
+    { UINT64_C (1) << 21, MARKER_GRAIN_DIRECTORY },
+    { 2, MARKER_FOOTER },
+    { 7, MARKER_EOS },
+    { 0, 5 },
+    { 0, UINT32_MAX },
   };
 
-  (void)state;
+  (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct builder b;
 
@@ -1564,7 +1566,7 @@ test_recover_zeros_between (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < nr_grains (&b); g++)
     if (g != 125)
@@ -1586,7 +1588,7 @@ test_recover_bare_tables (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < nr_grains (&b); g++) {
     build_grain (&b, g);
@@ -1608,13 +1610,13 @@ test_recover_copies (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (int round = 0; round < 3; round++)
     for (uint64_t g = 0; g < nr_grains (&b); g++) {
       uint8_t *bytes = model_fill (&b.model, g);
 
-      bytes[0] = (uint8_t)round;
+      bytes[0] = (uint8_t) round;
       b.model.states[g] = RUN_PACKED;
       append_packed (&b, g, bytes, GRAIN_BYTES, 15);
     }
@@ -1638,7 +1640,7 @@ test_recover_appended (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < 100; g += 2)
     build_grain (&b, g);
@@ -1656,7 +1658,7 @@ test_recover_overhead (void **state)
 {
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   b.image.size = b.footer - 512;
   b.header.overhead = 0;
@@ -1672,7 +1674,7 @@ test_recover_wrong_footer (void **state)
   struct builder b;
   struct sparse_header footer;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   footer = get_footer (&b);
   footer.capacity += 8;
@@ -1685,16 +1687,16 @@ test_recover_wrong_footer (void **state)
 static void
 test_recover_disk_wide (void **state)
 {
-  (void)state;
+  (void) state;
   for (int ambiguous = 0; ambiguous <= 1; ambiguous++) {
     const uint64_t first = ambiguous ? CAPACITY / 2 : CAPACITY + 5 * GRAIN;
     const struct extent_line line = {
-        .nr_sectors = CAPACITY,
-        .name = "x.vmdk",
+      .nr_sectors = CAPACITY,
+      .name = "x.vmdk",
     };
     struct extent_source source = {
-        .line = &line,
-        .disk_offset = first * 512,
+      .line = &line,
+      .disk_offset = first * 512,
     };
     struct builder b;
     struct rig t;
@@ -1709,7 +1711,7 @@ test_recover_disk_wide (void **state)
     t.f.rules.recover_stream = true;
     source.rules = &t.f.rules;
     source.media =
-        media_memory_new ("x.vmdk", b.image.bytes, b.image.size, &t.f.err);
+      media_memory_new ("x.vmdk", b.image.bytes, b.image.size, &t.f.err);
     extent = extent_stream_open (&source, &t.f.err);
     if (ambiguous) {
       assert_null (extent);
@@ -1755,8 +1757,8 @@ read_often (void *opaque)
       count = (random_next (&seed) % (most / 512) + 1) * 512;
     }
     count = min_u64 (count, r->model->size - offset);
-    ok = read_range (r->extent, buf, count, offset, &err) == 0 &&
-         memcmp (buf, r->model->bytes + offset, count) == 0;
+    ok = read_range (r->extent, buf, count, offset, &err) == 0
+         && memcmp (buf, r->model->bytes + offset, count) == 0;
     offset = (offset + count) % r->model->size;
   }
   free (buf);
@@ -1769,10 +1771,10 @@ test_readers (void **state)
   enum { N = 4 };
   struct builder b;
 
-  (void)state;
+  (void) state;
   build_usual (&b, AT_END);
   for (int budget = 0; budget < 3; budget++) {
-    static const size_t budgets[] = {0, 20 * GRAIN_BYTES, 4 << 20};
+    static const size_t budgets[] = { 0, 20 * GRAIN_BYTES, 4 << 20 };
     struct rig t;
     struct extent *extent;
     struct reader readers[N];
@@ -1782,15 +1784,15 @@ test_readers (void **state)
     extent = open_image (&t, &b, NULL);
     for (int i = 0; i < N; i++) {
       readers[i] = (struct reader){
-          .model = &b.model,
-          .extent = extent,
-          .seed = i + 1,
-          .step = i == 0   ? 512
-                  : i == 1 ? GRAIN_BYTES
-                           : 0,
+        .model = &b.model,
+        .extent = extent,
+        .seed = i + 1,
+        .step = i == 0   ? 512
+                : i == 1 ? GRAIN_BYTES
+                         : 0,
       };
       assert_int_equal (
-          pthread_create (&threads[i], NULL, read_often, &readers[i]), 0);
+        pthread_create (&threads[i], NULL, read_often, &readers[i]), 0);
     }
     for (int i = 0; i < N; i++) {
       void *result;
@@ -1810,7 +1812,7 @@ test_readers (void **state)
 static void
 wait_for_grains (struct rig *t, size_t n)
 {
-  const struct timespec ms = {.tv_nsec = 1000000};
+  const struct timespec ms = { .tv_nsec = 1000000 };
 
   while (cache_used (t->resources->grains) < n * GRAIN_BYTES)
     nanosleep (&ms, NULL);
@@ -1828,7 +1830,7 @@ test_readahead (void **state)
   uint8_t buf[GRAIN_BYTES];
   struct vmdk_error err;
 
-  (void)state;
+  (void) state;
   build_header (&b, AT_END, CAPACITY, GRAIN);
   for (uint64_t g = 0; g < nr_grains (&b); g++)
     build_grain (&b, g);
@@ -1838,7 +1840,7 @@ test_readahead (void **state)
 
   for (uint64_t g = 50; g < 60; g++)
     assert_int_equal (
-        read_range (extent, buf, GRAIN_BYTES, g * GRAIN_BYTES, &err), 0);
+      read_range (extent, buf, GRAIN_BYTES, g * GRAIN_BYTES, &err), 0);
   assert_int_equal (cache_used (t.resources->grains), 0);
   assert_int_equal (read_range (extent, buf, 512, 100 * GRAIN_BYTES, &err), 0);
   assert_int_equal (read_range (extent, buf, 512, 200 * GRAIN_BYTES, &err), 0);
@@ -1849,7 +1851,7 @@ test_readahead (void **state)
   extent->ops->readahead (extent, 104 * GRAIN_BYTES, 1);
   wait_for_grains (&t, 6);
   assert_int_equal (
-      read_range (extent, buf, GRAIN_BYTES, 104 * GRAIN_BYTES, &err), 0);
+    read_range (extent, buf, GRAIN_BYTES, 104 * GRAIN_BYTES, &err), 0);
   assert_memory_equal (buf, b.model.bytes + 104 * GRAIN_BYTES, GRAIN_BYTES);
   extent->ops->readahead (extent, 0, b.model.size); /* and close at once */
   extent_close (extent);
@@ -1866,7 +1868,7 @@ test_readahead_of_damage (void **state)
   struct rig t;
   struct extent *extent;
 
-  (void)state;
+  (void) state;
   build_usual (&b, FRONT);
   b.image.bytes[b.gtes[5] * 512 + 20] ^= 0xff;
   b.model.states[5] = RUN_DAMAGED;
@@ -1887,51 +1889,51 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_at_end),
-      cmocka_unit_test (test_front),
-      cmocka_unit_test (test_front_without_eos),
-      cmocka_unit_test (test_front_and_footer),
-      cmocka_unit_test (test_front_and_padded_footer),
-      cmocka_unit_test (test_redundant),
-      cmocka_unit_test (test_versions),
-      cmocka_unit_test (test_levels),
-      cmocka_unit_test (test_incompressible),
-      cmocka_unit_test (test_stored_zeros),
-      cmocka_unit_test (test_shuffled),
-      cmocka_unit_test (test_progress_markers),
-      cmocka_unit_test (test_short_last_grain),
-      cmocka_unit_test (test_header_beyond_line),
-      cmocka_unit_test (test_no_grains),
-      cmocka_unit_test (test_zero_entry),
-      cmocka_unit_test (test_disk_wide_numbers),
-      cmocka_unit_test (test_headers),
-      cmocka_unit_test (test_unclean),
-      cmocka_unit_test (test_footers_that_differ),
-      cmocka_unit_test (test_footer_without_directory),
-      cmocka_unit_test (test_missing_eos),
-      cmocka_unit_test (test_padding),
-      cmocka_unit_test (test_cut),
-      cmocka_unit_test (test_damaged_grains),
-      cmocka_unit_test (test_damaged_tables),
-      cmocka_unit_test (test_wrong_last_grain),
-      cmocka_unit_test (test_giant_grain),
-      cmocka_unit_test (test_recover_complete),
-      cmocka_unit_test (test_recover_unneeded),
-      cmocka_unit_test (test_recover_cut),
-      cmocka_unit_test (test_recover_cut_short),
-      cmocka_unit_test (test_recover_cut_shuffled),
-      cmocka_unit_test (test_recover_broken),
-      cmocka_unit_test (test_recover_lying_markers),
-      cmocka_unit_test (test_recover_zeros_between),
-      cmocka_unit_test (test_recover_bare_tables),
-      cmocka_unit_test (test_recover_copies),
-      cmocka_unit_test (test_recover_appended),
-      cmocka_unit_test (test_recover_overhead),
-      cmocka_unit_test (test_recover_wrong_footer),
-      cmocka_unit_test (test_recover_disk_wide),
-      cmocka_unit_test (test_readers),
-      cmocka_unit_test (test_readahead),
-      cmocka_unit_test (test_readahead_of_damage),
+    cmocka_unit_test (test_at_end),
+    cmocka_unit_test (test_front),
+    cmocka_unit_test (test_front_without_eos),
+    cmocka_unit_test (test_front_and_footer),
+    cmocka_unit_test (test_front_and_padded_footer),
+    cmocka_unit_test (test_redundant),
+    cmocka_unit_test (test_versions),
+    cmocka_unit_test (test_levels),
+    cmocka_unit_test (test_incompressible),
+    cmocka_unit_test (test_stored_zeros),
+    cmocka_unit_test (test_shuffled),
+    cmocka_unit_test (test_progress_markers),
+    cmocka_unit_test (test_short_last_grain),
+    cmocka_unit_test (test_header_beyond_line),
+    cmocka_unit_test (test_no_grains),
+    cmocka_unit_test (test_zero_entry),
+    cmocka_unit_test (test_disk_wide_numbers),
+    cmocka_unit_test (test_headers),
+    cmocka_unit_test (test_unclean),
+    cmocka_unit_test (test_footers_that_differ),
+    cmocka_unit_test (test_footer_without_directory),
+    cmocka_unit_test (test_missing_eos),
+    cmocka_unit_test (test_padding),
+    cmocka_unit_test (test_cut),
+    cmocka_unit_test (test_damaged_grains),
+    cmocka_unit_test (test_damaged_tables),
+    cmocka_unit_test (test_wrong_last_grain),
+    cmocka_unit_test (test_giant_grain),
+    cmocka_unit_test (test_recover_complete),
+    cmocka_unit_test (test_recover_unneeded),
+    cmocka_unit_test (test_recover_cut),
+    cmocka_unit_test (test_recover_cut_short),
+    cmocka_unit_test (test_recover_cut_shuffled),
+    cmocka_unit_test (test_recover_broken),
+    cmocka_unit_test (test_recover_lying_markers),
+    cmocka_unit_test (test_recover_zeros_between),
+    cmocka_unit_test (test_recover_bare_tables),
+    cmocka_unit_test (test_recover_copies),
+    cmocka_unit_test (test_recover_appended),
+    cmocka_unit_test (test_recover_overhead),
+    cmocka_unit_test (test_recover_wrong_footer),
+    cmocka_unit_test (test_recover_disk_wide),
+    cmocka_unit_test (test_readers),
+    cmocka_unit_test (test_readahead),
+    cmocka_unit_test (test_readahead_of_damage),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -134,8 +134,9 @@ test_other_files (void **state)
     { "KDM", 3, "x: is too small to be a VMDK: 3 bytes" },
     { "KDMV", 4, "x: sparse header: the file has only 4 bytes" },
     { "QFI\xfb....", 8, "x: is not a VMDK: it is a qcow2 image" },
-    { "PK\x03\x04....", 8, "x: is not a VMDK: it is a zip file: unpack it "
-                           "first" },
+    { "PK\x03\x04....", 8,
+      "x: is not a VMDK: it is a zip file: unpack it "
+      "first" },
     { "\0\0\0\0\0\0\0\0", 8,
       "x: is not a VMDK: it starts with neither a descriptor nor a known "
       "magic number" },
@@ -189,8 +190,8 @@ test_lone_extents (void **state)
                      "read alone");
 }
 
-#define EMBEDDED(extents)                                                     \
-  "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n"      \
+#define EMBEDDED(extents)                                                \
+  "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n" \
   "createType=\"monolithicSparse\"\n" extents
 
 static void
@@ -238,11 +239,12 @@ test_descriptor_only (void **state)
 static void
 test_names (void **state)
 {
-#define OUTSIDE                                                               \
-  "the file is outside the descriptor's folder: refused (pass "               \
+#define OUTSIDE                                                 \
+  "the file is outside the descriptor's folder: refused (pass " \
   "allow-outside=true if you trust this image)"
-#define RAW "raw device mappings cannot be served from files (to read a "     \
-            "device or file under this very name pass allow-device="
+#define RAW                                                     \
+  "raw device mappings cannot be served from files (to read a " \
+  "device or file under this very name pass allow-device="
   static const struct {
     const char *line, *text;
   } cases[] = {
@@ -252,8 +254,7 @@ test_names (void **state)
     { "RW 1 FLAT \"sub/../../flat\" 0\n",
       "extent 1 (FLAT \"sub/../../flat\"): " OUTSIDE },
     { "RW 1 FLAT \"C:\\flat\" 0\n", "extent 1 (FLAT \"C:\\flat\"): " OUTSIDE },
-    { "RW 1 FLAT \"nbd://h/x\" 0\n",
-      "extent 1 (FLAT \"nbd://h/x\"): " },
+    { "RW 1 FLAT \"nbd://h/x\" 0\n", "extent 1 (FLAT \"nbd://h/x\"): " },
     { "RW 1 FLAT \"json:{}\" 0\n",
       "extent 1 (FLAT \"json:{}\"): the file is missing" },
     { "RW 1 FLAT \"%n%n\" 0\n",
@@ -298,7 +299,8 @@ test_allowed_names (void **state)
   put_flat ("x-rdm.vmdk");
   put_link ("disk.vmdk", 1, NO_PARENT, NULL, "RW 1000 FLAT \"./flat\" 0\n");
   assert_served ("disk.vmdk", PLAIN, 1);
-  put_link ("rdm.vmdk", 1, NO_PARENT, NULL, "RW 1000 VMFSRDM \"x-rdm.vmdk\"\n");
+  put_link ("rdm.vmdk", 1, NO_PARENT, NULL,
+            "RW 1000 VMFSRDM \"x-rdm.vmdk\"\n");
   rules.names.devices = devices;
   rules.names.nr_devices = 1;
   assert_served ("rdm.vmdk", rules, 1);
@@ -373,9 +375,9 @@ test_cids (void **state)
   const struct chain_rules insist = { .ignore_cid = true };
 
   (void) state;
-#define MODIFIED                                                              \
-  "base.vmdk: CID is 00000009, and its child child.vmdk was made on a "       \
-  "parent with CID 00000007: the parent was modified since "                  \
+#define MODIFIED                                                        \
+  "base.vmdk: CID is 00000009, and its child child.vmdk was made on a " \
+  "parent with CID 00000007: the parent was modified since "            \
   "(ignore-cid=true reads it all the same)"
   put_link ("base.vmdk", 9, NO_PARENT, NULL, "RW 1000 ZERO\n");
   put_child ("child.vmdk", 8, 7, "base.vmdk");
@@ -473,8 +475,7 @@ test_places (void **state)
       "a.vmdk|../x/a.vmdk|/backup/a.vmdk|/more/a.vmdk" },
     { "[ds] vm/a.vmdk", true,
       "[ds] vm/a.vmdk|a.vmdk|../vm/a.vmdk|/backup/a.vmdk|/more/a.vmdk" },
-    { "[ds] a.vmdk", true,
-      "[ds] a.vmdk|a.vmdk|/backup/a.vmdk|/more/a.vmdk" },
+    { "[ds] a.vmdk", true, "[ds] a.vmdk|a.vmdk|/backup/a.vmdk|/more/a.vmdk" },
     { "../../a.vmdk", true,
       "../../a.vmdk|a.vmdk|/backup/a.vmdk|/more/a.vmdk" },
     { "/x/..", true, "/x/.." },

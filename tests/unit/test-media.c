@@ -40,7 +40,7 @@ assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
 static int
 make_folder (void **state)
 {
-  (void)state;
+  (void) state;
   if (!mkdtemp (folder))
     return -1;
   folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -53,7 +53,7 @@ remove_folder (void **state)
   DIR *list = fdopendir (folder_fd);
   struct dirent *entry;
 
-  (void)state;
+  (void) state;
   if (!list)
     return -1;
   while ((entry = readdir (list)))
@@ -66,7 +66,7 @@ static void
 write_file (const char *name, const void *bytes, size_t count)
 {
   const int fd =
-      openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
   assert_int_not_equal (fd, -1);
   assert_int_equal (write (fd, bytes, count), count);
@@ -77,7 +77,7 @@ write_file (const char *name, const void *bytes, size_t count)
 static struct media *
 open_file (const char *name, bool pooled)
 {
-  struct media_file_source source = {.dirfd = -1};
+  struct media_file_source source = { .dirfd = -1 };
   struct vmdk_error err;
   struct media *media;
   const int fd = media_file_openat (folder_fd, name, 0);
@@ -110,13 +110,14 @@ static void
 test_memory (void **state)
 {
   struct vmdk_error err;
-  CLEANUP_MEDIA struct media *media = media_memory_new ("m", "abcdef", 6, &err);
+  CLEANUP_MEDIA struct media *media =
+    media_memory_new ("m", "abcdef", 6, &err);
   CLEANUP_MEDIA struct media *empty = media_memory_new ("e", NULL, 0, &err);
   char buf[8] = "";
   bool hole = true;
   uint64_t length = 0;
 
-  (void)state;
+  (void) state;
   assert_non_null (media);
   assert_non_null (empty);
   assert_int_equal (media->size, 6);
@@ -138,12 +139,13 @@ static void
 test_bounds (void **state)
 {
   struct vmdk_error err;
-  CLEANUP_MEDIA struct media *media = media_memory_new ("m", "abcdef", 6, &err);
+  CLEANUP_MEDIA struct media *media =
+    media_memory_new ("m", "abcdef", 6, &err);
   char buf[8];
   bool hole;
   uint64_t length;
 
-  (void)state;
+  (void) state;
   assert_int_equal (media_pread (media, buf, 3, 4, &err), -1);
   assert_error (&err, ERR_DAMAGED,
                 "wanted 3 bytes at byte 4, but the file ends at byte 6");
@@ -160,13 +162,14 @@ static void
 test_slice (void **state)
 {
   struct vmdk_error err;
-  CLEANUP_MEDIA struct media *whole = media_memory_new ("m", "abcdef", 6, &err);
+  CLEANUP_MEDIA struct media *whole =
+    media_memory_new ("m", "abcdef", 6, &err);
   CLEANUP_MEDIA struct media *a = media_slice_new (whole, "a", 2, 3, &err);
   CLEANUP_MEDIA struct media *b = media_slice_new (whole, "b", 2, 3, &err);
   CLEANUP_MEDIA struct media *c = media_slice_new (whole, "c", 3, 3, &err);
   char buf[8] = "";
 
-  (void)state;
+  (void) state;
   assert_int_equal (media_pread (a, buf, 3, 0, &err), 0);
   assert_string_equal (buf, "cde");
   assert_int_equal (media_pread (c, buf, 1, 2, &err), 0);
@@ -189,7 +192,7 @@ test_file (void **state)
   CLEANUP_MEDIA struct media *media = NULL, *twin = NULL;
   char buf[8] = "";
 
-  (void)state;
+  (void) state;
   write_file ("plain", "0123456789", 10);
   media = open_file ("plain", false);
   twin = open_file ("plain", true);
@@ -211,7 +214,7 @@ test_shrunk (void **state)
   bool hole = true;
   uint64_t length = 0;
 
-  (void)state;
+  (void) state;
   write_file ("shrinks", "0123456789", 10);
   media = open_file ("shrinks", false);
   write_file ("shrinks", "012345", 6);
@@ -227,11 +230,11 @@ test_shrunk (void **state)
 static void
 test_not_a_file (void **state)
 {
-  const struct media_file_source source = {.dirfd = -1};
+  const struct media_file_source source = { .dirfd = -1 };
   struct vmdk_error err;
   int fds[2];
 
-  (void)state;
+  (void) state;
   assert_int_equal (pipe (fds), 0);
   assert_null (media_file_new (fds[0], strdup ("pipe"), source, &err));
   assert_error (&err, ERR_DENIED,
@@ -263,13 +266,13 @@ test_holes (void **state)
   CLEANUP_FREE char *bytes = calloc (1, MIB);
   int fd;
 
-  (void)state;
+  (void) state;
   fd = openat (folder_fd, "holes", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   memset (bytes, 'x', MIB);
   assert_int_equal (pwrite (fd, bytes, MIB, MIB), MIB);
   assert_int_equal (ftruncate (fd, 4 * MIB), 0);
   assert_int_equal (fsync (fd), 0);
-  if (lseek (fd, 0, SEEK_DATA) != (off_t)MIB)
+  if (lseek (fd, 0, SEEK_DATA) != (off_t) MIB)
     skip (); /* this file system has no holes */
   close (fd);
   media = open_file ("holes", false);
@@ -302,7 +305,7 @@ open_pooled (size_t limit)
     size_t j;
 
     for (j = 0; j < 64; j++)
-      words[j] = (uint32_t)(i * 1000 + j);
+      words[j] = (uint32_t) (i * 1000 + j);
     snprintf (name, sizeof name, "pooled-%zu", i);
     write_file (name, words, sizeof words);
     pooled[i] = open_file (name, true);
@@ -326,9 +329,9 @@ read_word (size_t i, size_t j)
   struct vmdk_error err;
   uint32_t word = 0;
 
-  return media_pread (pooled[i], &word, sizeof word, j * sizeof word, &err) ==
-             0 &&
-         word == i * 1000 + j;
+  return media_pread (pooled[i], &word, sizeof word, j * sizeof word, &err)
+           == 0
+         && word == i * 1000 + j;
 }
 
 static void
@@ -337,7 +340,7 @@ test_pool (void **state)
   const size_t before = nr_descriptors ();
   size_t i;
 
-  (void)state;
+  (void) state;
   open_pooled (3);
   assert_int_equal (nr_descriptors (), before + 3);
   for (i = 0; i < 3 * NR_POOLED; i++)
@@ -359,7 +362,7 @@ test_pool_keeps_the_busy (void **state)
 {
   size_t i;
 
-  (void)state;
+  (void) state;
   open_pooled (3);
   for (i = 1; i < NR_POOLED; i++) {
     assert_true (read_word (0, i));
@@ -373,7 +376,7 @@ test_pool_keeps_the_busy (void **state)
 static void *
 read_at_random (void *seed)
 {
-  unsigned state = (unsigned)(uintptr_t)seed, i;
+  unsigned state = (unsigned) (uintptr_t) seed, i;
   bool good = true;
 
   for (i = 0; i < 3000; i++) {
@@ -390,11 +393,11 @@ test_pool_threads (void **state)
   const size_t before = nr_descriptors ();
   uintptr_t i;
 
-  (void)state;
+  (void) state;
   open_pooled (3);
   for (i = 0; i < 8; i++)
     assert_int_equal (
-        pthread_create (&threads[i], NULL, read_at_random, (void *)(i + 1)), 0);
+      pthread_create (&threads[i], NULL, read_at_random, (void *) (i + 1)), 0);
   for (i = 0; i < 8; i++) {
     void *result;
 
@@ -434,8 +437,9 @@ static void
 replace_by_link (void)
 {
   assert_int_equal (
-      renameat (folder_fd, "pooled-0", folder_fd, "pooled-0-elsewhere"), 0);
-  assert_int_equal (symlinkat ("pooled-0-elsewhere", folder_fd, "pooled-0"), 0);
+    renameat (folder_fd, "pooled-0", folder_fd, "pooled-0-elsewhere"), 0);
+  assert_int_equal (symlinkat ("pooled-0-elsewhere", folder_fd, "pooled-0"),
+                    0);
 }
 
 static void
@@ -458,7 +462,7 @@ grow_file (void)
 static void
 modify_file (void)
 {
-  const struct timespec times[2] = {{1, 0}, {1, 0}};
+  const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
 
   assert_int_equal (utimensat (folder_fd, "pooled-0", times, 0), 0);
 }
@@ -468,14 +472,14 @@ static const struct {
   bool lock;
   const char *text; /* NULL: it goes well */
 } changes[] = {
-    {replace_file, false, "was replaced while open"},
-    {replace_by_link, false, "was replaced while open"},
-    {replace_by_fifo, false, "was replaced while open"},
-    {shrink_file, false, "shrank while open, to 5 bytes from 256"},
-    {remove_file, false, "was removed or renamed while open"},
-    {grow_file, false, NULL},
-    {modify_file, false, NULL},
-    {modify_file, true, "was modified while open"},
+  { replace_file, false, "was replaced while open" },
+  { replace_by_link, false, "was replaced while open" },
+  { replace_by_fifo, false, "was replaced while open" },
+  { shrink_file, false, "shrank while open, to 5 bytes from 256" },
+  { remove_file, false, "was removed or renamed while open" },
+  { grow_file, false, NULL },
+  { modify_file, false, NULL },
+  { modify_file, true, "was modified while open" },
 };
 
 static void
@@ -485,7 +489,7 @@ test_pool_changes (void **state)
   char buf[4];
   size_t i;
 
-  (void)state;
+  (void) state;
   for (i = 0; i < sizeof changes / sizeof changes[0]; i++) {
     size_t j;
     bool hole;
@@ -521,7 +525,8 @@ static int
 byte_lock (int fd, int command, short type, int byte)
 {
   struct flock lock = {
-      .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+  };
   const int r = fcntl (fd, command, &lock);
 
   return r == -1 ? -1 : lock.l_type;
@@ -594,10 +599,10 @@ stop_holder (struct holder holder)
   assert_int_equal (status, 0);
 }
 
-static const int writer[] = {100, 101, 103, 201, 203, 0};
-static const int reader[] = {100, 201, 203, 0};
-static const int resizer[] = {103, 0};
-static const int hermit[] = {100, 200, 0};
+static const int writer[] = { 100, 101, 103, 201, 203, 0 };
+static const int reader[] = { 100, 201, 203, 0 };
+static const int resizer[] = { 103, 0 };
+static const int hermit[] = { 100, 200, 0 };
 #define WRITES "another program has it open for writing"
 #define ALONE "another program lets nobody else read it"
 
@@ -605,10 +610,10 @@ static const struct {
   const int *bytes;
   const char *text;
 } holders[] = {
-    {writer, WRITES},
-    {resizer, WRITES},
-    {hermit, ALONE},
-    {reader, NULL},
+  { writer, WRITES },
+  { resizer, WRITES },
+  { hermit, ALONE },
+  { reader, NULL },
 };
 
 static void
@@ -616,13 +621,13 @@ test_lock_conflicts (void **state)
 {
   size_t i;
 
-  (void)state;
+  (void) state;
   write_file ("locked", "0123456789", 10);
   for (i = 0; i < sizeof holders / sizeof holders[0]; i++) {
     struct vmdk_error err;
     CLEANUP_MEDIA struct media *media = open_file ("locked", i % 2);
     const struct holder holder =
-        start_holder ("locked", F_OFD_SETLK, holders[i].bytes);
+      start_holder ("locked", F_OFD_SETLK, holders[i].bytes);
 
     if (holders[i].text) {
       assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
@@ -646,14 +651,14 @@ test_lock_names_process (void **state)
   struct holder holder;
   char text[128];
 
-  (void)state;
+  (void) state;
   write_file ("locked", "0123456789", 10);
   media = open_file ("locked", false);
   holder = start_holder ("locked", F_SETLK, writer);
   assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
   snprintf (text, sizeof text,
             "another program (process %d) has it open for writing",
-            (int)holder.pid);
+            (int) holder.pid);
   assert_error (&err, ERR_LOCKED, text);
   stop_holder (holder);
 }
@@ -661,12 +666,12 @@ test_lock_names_process (void **state)
 static void
 test_lock_is_held (void **state)
 {
-  static const int others[] = {0, 99, 101, 102, 103, 104, 200, 202, 204};
+  static const int others[] = { 0, 99, 101, 102, 103, 104, 200, 202, 204 };
   struct vmdk_error err;
   struct media *media;
   size_t i;
 
-  (void)state;
+  (void) state;
   write_file ("locked", "0123456789", 10);
   media = open_file ("locked", false);
   assert_false (is_held ("locked", 100));
@@ -687,7 +692,7 @@ test_lock_shared (void **state)
   struct vmdk_error err;
   CLEANUP_MEDIA struct media *a = NULL, *b = NULL, *slice = NULL;
 
-  (void)state;
+  (void) state;
   write_file ("locked", "0123456789", 10);
   a = open_file ("locked", false);
   b = open_file ("locked", true);
@@ -706,7 +711,7 @@ test_lock_again (void **state)
   char buf[4];
   size_t i;
 
-  (void)state;
+  (void) state;
   open_pooled (2);
   for (i = 0; i < NR_POOLED; i++)
     assert_int_equal (media_lock (pooled[i], MEDIA_LOCK_READ, &err), 0);
@@ -731,23 +736,23 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_memory),
-      cmocka_unit_test (test_bounds),
-      cmocka_unit_test (test_slice),
-      cmocka_unit_test (test_file),
-      cmocka_unit_test (test_shrunk),
-      cmocka_unit_test (test_not_a_file),
-      cmocka_unit_test (test_holes),
-      cmocka_unit_test (test_pool),
-      cmocka_unit_test (test_pool_keeps_the_busy),
-      cmocka_unit_test (test_pool_threads),
-      cmocka_unit_test (test_pool_changes),
+    cmocka_unit_test (test_memory),
+    cmocka_unit_test (test_bounds),
+    cmocka_unit_test (test_slice),
+    cmocka_unit_test (test_file),
+    cmocka_unit_test (test_shrunk),
+    cmocka_unit_test (test_not_a_file),
+    cmocka_unit_test (test_holes),
+    cmocka_unit_test (test_pool),
+    cmocka_unit_test (test_pool_keeps_the_busy),
+    cmocka_unit_test (test_pool_threads),
+    cmocka_unit_test (test_pool_changes),
 #ifdef F_OFD_SETLK
-      cmocka_unit_test (test_lock_conflicts),
-      cmocka_unit_test (test_lock_names_process),
-      cmocka_unit_test (test_lock_is_held),
-      cmocka_unit_test (test_lock_shared),
-      cmocka_unit_test (test_lock_again),
+    cmocka_unit_test (test_lock_conflicts),
+    cmocka_unit_test (test_lock_names_process),
+    cmocka_unit_test (test_lock_is_held),
+    cmocka_unit_test (test_lock_shared),
+    cmocka_unit_test (test_lock_again),
 #endif
   };
 

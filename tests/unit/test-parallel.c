@@ -35,14 +35,14 @@ read_once (struct job *job)
 {
   const uint64_t size = disk_size (job->disk);
   const uint64_t offset = random_next (&job->seed) % size;
-  const uint64_t count
-    = 1 + random_next (&job->seed) % min_u64 (70000, size - offset);
+  const uint64_t count =
+    1 + random_next (&job->seed) % min_u64 (70000, size - offset);
   uint8_t *buf = malloc (count);
   struct vmdk_error err;
-  const bool ok
-    = disk_read (job->disk, buf, count, offset, &err) == 0
-      && memcmp (buf, job->m->bytes + offset, count) == 0
-      && disk_map (job->disk, offset, count, ignore_piece, NULL, &err) == 0;
+  const bool ok =
+    disk_read (job->disk, buf, count, offset, &err) == 0
+    && memcmp (buf, job->m->bytes + offset, count) == 0
+    && disk_map (job->disk, offset, count, ignore_piece, NULL, &err) == 0;
 
   free (buf);
   return ok;

@@ -66,7 +66,7 @@ new_readahead (void)
 static void
 test_unused (void **state)
 {
-  (void)state;
+  (void) state;
   readahead_free (new_readahead ());
   readahead_free (NULL);
 }
@@ -77,7 +77,7 @@ test_jobs_are_done (void **state)
   struct readahead *readahead = new_readahead ();
   struct client client;
 
-  (void)state;
+  (void) state;
   client_init (&client);
   for (uint64_t i = 1; i <= 10; i++)
     readahead_ask (readahead, work, &client, i);
@@ -99,7 +99,7 @@ test_queue_is_bounded (void **state)
   struct readahead *readahead = new_readahead ();
   struct client client;
 
-  (void)state;
+  (void) state;
   client_init (&client);
   readahead_ask (readahead, work, &client, 0);
   sem_wait (&client.started);
@@ -125,7 +125,7 @@ test_cancel (void **state)
   struct readahead *readahead = new_readahead ();
   struct client first, second, third;
 
-  (void)state;
+  (void) state;
   client_init (&first);
   client_init (&second);
   client_init (&third);
@@ -161,7 +161,7 @@ test_free_with_jobs (void **state)
   struct readahead *readahead = new_readahead ();
   struct client first, second;
 
-  (void)state;
+  (void) state;
   client_init (&first);
   client_init (&second);
   readahead_ask (readahead, work, &first, 1);
@@ -183,7 +183,7 @@ test_free_with_jobs (void **state)
 static void
 ask_signals (void *who, uint64_t what)
 {
-  (void)what;
+  (void) what;
   pthread_sigmask (SIG_BLOCK, NULL, who);
 }
 
@@ -195,7 +195,7 @@ test_signals (void **state)
   struct client client;
   sigset_t seen, before, after;
 
-  (void)state;
+  (void) state;
   client_init (&client);
   sigemptyset (&seen);
   pthread_sigmask (SIG_BLOCK, NULL, &before);
@@ -217,12 +217,12 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_unused),
-      cmocka_unit_test (test_jobs_are_done),
-      cmocka_unit_test (test_queue_is_bounded),
-      cmocka_unit_test (test_cancel),
-      cmocka_unit_test (test_free_with_jobs),
-      cmocka_unit_test (test_signals),
+    cmocka_unit_test (test_unused),
+    cmocka_unit_test (test_jobs_are_done),
+    cmocka_unit_test (test_queue_is_bounded),
+    cmocka_unit_test (test_cancel),
+    cmocka_unit_test (test_free_with_jobs),
+    cmocka_unit_test (test_signals),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

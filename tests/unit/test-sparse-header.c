@@ -11,11 +11,12 @@
 
 /* A 10 MiB monolithicSparse of VMware's, byte for byte. */
 static const uint8_t vmware[80] = {
-  0x4b, 0x44, 0x4d, 0x56, 0x01, 0, 0, 0, 0x03, 0, 0, 0, 0x00, 0x50, 0, 0,
-  0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x01, 0, 0, 0,
-  0, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0, 0, 0x00, 0x02, 0, 0,
-  0x15, 0, 0, 0, 0, 0, 0, 0, 0x1a, 0, 0, 0, 0, 0, 0, 0,
-  0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0x20, 0x0d, 0x0a, 0, 0, 0,
+  0x4b, 0x44, 0x4d, 0x56, 0x01, 0,    0,    0, 0x03, 0, 0, 0, 0x00, 0x50,
+  0,    0,    0,    0,    0,    0,    0x80, 0, 0,    0, 0, 0, 0,    0,
+  0x01, 0,    0,    0,    0,    0,    0,    0, 0x14, 0, 0, 0, 0,    0,
+  0,    0,    0x00, 0x02, 0,    0,    0x15, 0, 0,    0, 0, 0, 0,    0,
+  0x1a, 0,    0,    0,    0,    0,    0,    0, 0x80, 0, 0, 0, 0,    0,
+  0,    0,    0,    0x0a, 0x20, 0x0d, 0x0a, 0, 0,    0,
 };
 
 static void
@@ -70,7 +71,7 @@ good_header (void)
   return h;
 }
 
-#define MANGLED                                                               \
+#define MANGLED                                                              \
   "sparse header: newline test bytes are 0d 0a 20 0d, not 0a 20 0d 0a: the " \
   "file was damaged by a text-mode transfer, copy it again in binary mode"
 
@@ -85,8 +86,8 @@ test_refused (void **state)
     enum vmdk_error_kind kind;
     const char *text;
   } cases[] = {
-#define FIELD(name)                                                           \
-  offsetof (struct sparse_header, name),                                      \
+#define FIELD(name)                      \
+  offsetof (struct sparse_header, name), \
     sizeof (((struct sparse_header *) 0)->name)
     { FIELD (magic), 0x12345678, ERR_NOT_VMDK,
       "sparse header has magic 0x12345678, not 0x564d444b (\"KDMV\")" },
@@ -171,9 +172,8 @@ test_refused (void **state)
     bool use_redundant;
 
     memcpy ((char *) &h + cases[i].offset, &cases[i].value, cases[i].size);
-    assert_int_equal (sparse_header_check (&h, FILE_SIZE, &use_redundant,
-                                           &err),
-                      -1);
+    assert_int_equal (
+      sparse_header_check (&h, FILE_SIZE, &use_redundant, &err), -1);
     if (strncmp (err.text, cases[i].text, strlen (cases[i].text)) != 0)
       print_error ("case %zu: %s\n", i, err.text);
     assert_memory_equal (err.text, cases[i].text, strlen (cases[i].text));
@@ -189,12 +189,10 @@ test_redundant (void **state)
     uint32_t flags;
     bool used;
   } cases[] = {
-    { 21, 3, true },
-    { 21, 1, false },        /* not said to be there */
-    { 0, 3, false },         /* nowhere */
-    { 1 << 20, 3, false },   /* beyond the end */
-    { UINT64_MAX, 3, false },
-    { 20, 3, false },        /* in the descriptor */
+    { 21, 3, true },          { 21, 1, false }, /* not said to be there */
+    { 0, 3, false },                            /* nowhere */
+    { 1 << 20, 3, false },                      /* beyond the end */
+    { UINT64_MAX, 3, false }, { 20, 3, false }, /* in the descriptor */
   };
 
   (void) state;

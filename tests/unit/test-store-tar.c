@@ -18,7 +18,7 @@
 #include <cmocka.h> /* last: it has a macro called fail */
 
 #define BLOCK_SIZE 512
-#define ARCHIVE_MAX ((size_t)160 << 20)
+#define ARCHIVE_MAX ((size_t) 160 << 20)
 
 /* The archive that a test builds. */
 static uint8_t *bytes;
@@ -27,7 +27,7 @@ static size_t used;
 static int
 start (void **state)
 {
-  (void)state;
+  (void) state;
   /* Zeros, and only what is touched takes memory. */
   bytes = calloc (1, ARCHIVE_MAX);
   used = 0;
@@ -37,7 +37,7 @@ start (void **state)
 static int
 stop (void **state)
 {
-  (void)state;
+  (void) state;
   free (bytes);
   return 0;
 }
@@ -59,7 +59,7 @@ seal (uint8_t *p)
   memset (p + 148, ' ', 8);
   for (i = 0; i < BLOCK_SIZE; i++)
     sum += p[i];
-  snprintf ((char *)p + 148, 8, "%06o", sum);
+  snprintf ((char *) p + 148, 8, "%06o", sum);
 }
 
 /* Returns where the header is. */
@@ -68,10 +68,10 @@ put_header (const char *name, char type, uint64_t size)
 {
   uint8_t *p = bytes + used;
 
-  strncpy ((char *)p, name, 100);
+  strncpy ((char *) p, name, 100);
   memcpy (p + 100, "0000644", 8);
-  snprintf ((char *)p + 124, 12, "%011llo", (unsigned long long)size);
-  p[156] = (uint8_t)type;
+  snprintf ((char *) p + 124, 12, "%011llo", (unsigned long long) size);
+  p[156] = (uint8_t) type;
   memcpy (p + 257, "ustar\00000", 8);
   seal (p);
   used += BLOCK_SIZE;
@@ -123,7 +123,7 @@ assert_holds (struct store *store, const char *name, const char *text)
 {
   struct vmdk_error err;
   CLEANUP_MEDIA struct media *media =
-      store_open (store, name, STORE_FROM_USER, &err);
+    store_open (store, name, STORE_FROM_USER, &err);
   char buf[64] = "";
 
   assert_non_null (media);
@@ -146,7 +146,7 @@ assert_refused (struct store *store, const char *name,
 static int
 see (void *opaque, const char *name, struct vmdk_error *err)
 {
-  (void)err;
+  (void) err;
   strcat (opaque, name);
   strcat (opaque, " ");
   return 0;
@@ -168,7 +168,7 @@ test_plain (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = NULL;
 
-  (void)state;
+  (void) state;
   put_member ("x.ovf", '0', "<Envelope/>");
   put_member ("./x-disk1.vmdk", '\0', "disk one");
   put_member ("././/x-disk2.vmdk", '7', "disk two");
@@ -194,11 +194,13 @@ test_plain (void **state)
   assert_holds (store, "empty", "");
   assert_refused (store, "symlink", ERR_MISSING,
                   "no such member in the archive");
-  assert_refused (store, "X.ovf", ERR_MISSING, "no such member in the archive");
+  assert_refused (store, "X.ovf", ERR_MISSING,
+                  "no such member in the archive");
   assert_refused (store, "../x.ovf", ERR_DENIED,
                   "is not a name inside its folder");
   assert_null (store_folder (store, "folder", &err));
-  assert_error (&err, ERR_UNSUPPORTED, "there is no other folder beside x.ova");
+  assert_error (&err, ERR_UNSUPPORTED,
+                "there is no other folder beside x.ova");
 }
 
 /* The same member is the same file, and another one is not. */
@@ -209,7 +211,7 @@ test_identity (void **state)
   CLEANUP_STORE struct store *store = NULL;
   CLEANUP_MEDIA struct media *a = NULL, *b = NULL, *c = NULL;
 
-  (void)state;
+  (void) state;
   put_member ("a", '0', "aaa");
   put_member ("c", '0', "ccc");
   store = open_archive (&err);
@@ -226,7 +228,7 @@ test_last_wins (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = NULL;
 
-  (void)state;
+  (void) state;
   put_member ("b", '0', "first");
   put_member ("a", '0', "old");
   put_member ("./b", '0', "second");
@@ -243,20 +245,20 @@ static void
 test_names (void **state)
 {
   static const char long_name[] =
-      "a/long/name/of/more/than/a/hundred/bytes/such/as/tar/cannot/keep/in/the/"
-      "first/field/of/a/header/so/it/gives/a/second.vmdk";
+    "a/long/name/of/more/than/a/hundred/bytes/such/as/tar/cannot/keep/in/the/"
+    "first/field/of/a/header/so/it/gives/a/second.vmdk";
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = NULL;
   char name[128];
   uint8_t *p;
 
-  (void)state;
+  (void) state;
   p = put_member ("tail", '0', "prefixed");
-  strcpy ((char *)p + 345, "head/of/it");
+  strcpy ((char *) p + 345, "head/of/it");
   seal (p);
   p = put_member ("gnu", '0', "not prefixed"); /* it has times there */
   memcpy (p + 257, "ustar  ", 8);
-  strcpy ((char *)p + 345, "01234567");
+  strcpy ((char *) p + 345, "01234567");
   seal (p);
   memset (name, 'n', sizeof name);
   name[100] = '\0';
@@ -287,7 +289,7 @@ test_pax (void **state)
   CLEANUP_STORE struct store *store = NULL;
   uint8_t *p;
 
-  (void)state;
+  (void) state;
   put_member ("global", 'g', "anything at all");
   put_member ("pax", 'x',
               "30 mtime=1350244992.023960108\n"
@@ -317,7 +319,7 @@ test_base_256 (void **state)
   CLEANUP_STORE struct store *store = NULL;
   uint8_t *p;
 
-  (void)state;
+  (void) state;
   p = put_member ("a", '0', "abc");
   memset (p + 124, 0, 12);
   p[124] = 0x80;
@@ -339,7 +341,7 @@ test_sparse (void **state)
   CLEANUP_STORE struct store *store = NULL;
   uint8_t *p;
 
-  (void)state;
+  (void) state;
   p = put_header ("old", 'S', 3);
   p[482] = 1; /* two more blocks with the map */
   seal (p);
@@ -371,7 +373,7 @@ test_packed (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = NULL;
 
-  (void)state;
+  (void) state;
   put_member ("a.vmdk.gz", '0', "not really");
   put_member ("B.VMDK.GZ", '0', "");
   put_member ("c.vmdk", '0', "\x1f\x8b\x08...");
@@ -399,10 +401,10 @@ test_packed (void **state)
 static void
 test_ends (void **state)
 {
-  static const size_t sizes[] = {2048 + 10000, 2048, 1536, 1024, 515, 1100};
+  static const size_t sizes[] = { 2048 + 10000, 2048, 1536, 1024, 515, 1100 };
   size_t i;
 
-  (void)state;
+  (void) state;
   put_member ("a", '0', "abc");
   for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     struct vmdk_error err;
@@ -431,7 +433,7 @@ test_after_the_end (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = NULL;
 
-  (void)state;
+  (void) state;
   put_member ("a", '0', "abc");
   put_end ();
   put_member ("b", '0', "b");
@@ -628,38 +630,38 @@ static const struct {
   void (*make) (void);
   const char *text;
 } bad[] = {
-    {bad_checksum, "tar header at byte 1024: wrong checksum"},
-    {no_checksum, AT_0 "wrong checksum"},
-    {cut_header,
-     "the archive ends at byte 1436, within the tar header at byte 1024"},
-    {cut_member, "tar header at byte 1024: 1000 bytes run past the archive's "
-                 "end at byte 2535"},
-    {huge_member,
-     AT_0 "8589934591 bytes run past the archive's end at byte 512"},
-    {bad_size, AT_0 "the size is no number"},
-    {negative_size, AT_0 "the size is no number"},
-    {enormous_size,
-     AT_0 "9223372036854775807 bytes run past the archive's end at byte 512"},
-    {pax_huge_size, "tar header at byte 1024: 99999999 bytes run past the "
-                    "archive's end at byte 1536"},
-    {pax_size_overflow, PAX_AT_0 "the size is no number"},
-    {pax_size_text, PAX_AT_0 "the size is no number"},
-    {pax_too_long, PAX_AT_0 "malformed record"},
-    {pax_too_short, PAX_AT_0 "malformed record"},
-    {pax_no_length, PAX_AT_0 "malformed record"},
-    {pax_overflowing_length, PAX_AT_0 "malformed record"},
-    {pax_no_newline, PAX_AT_0 "malformed record"},
-    {pax_no_equals, PAX_AT_0 "record without \"=\""},
-    {pax_zero_in_name, AT_0 "a name has a zero byte"},
-    {pax_large, AT_0 "1048577 bytes of attributes; the limit is 1048576, and "
-                     "67108864 for the archive"},
-    {name_too_long, AT_0 "a name of 4097 bytes; the limit is 4096"},
-    {sparse_map_cut,
-     AT_0 "its sparse map runs past the archive's end at byte 1024"},
-    {too_much_pax, "tar header at byte 67141632: 1048576 bytes of attributes; "
-                   "the limit is 1048576, and 67108864 for the archive"},
-    {too_many_members, "more than 65536 members in the archive"},
-    {too_many_headers, "more than 262144 headers in the archive"},
+  { bad_checksum, "tar header at byte 1024: wrong checksum" },
+  { no_checksum, AT_0 "wrong checksum" },
+  { cut_header,
+    "the archive ends at byte 1436, within the tar header at byte 1024" },
+  { cut_member, "tar header at byte 1024: 1000 bytes run past the archive's "
+                "end at byte 2535" },
+  { huge_member,
+    AT_0 "8589934591 bytes run past the archive's end at byte 512" },
+  { bad_size, AT_0 "the size is no number" },
+  { negative_size, AT_0 "the size is no number" },
+  { enormous_size,
+    AT_0 "9223372036854775807 bytes run past the archive's end at byte 512" },
+  { pax_huge_size, "tar header at byte 1024: 99999999 bytes run past the "
+                   "archive's end at byte 1536" },
+  { pax_size_overflow, PAX_AT_0 "the size is no number" },
+  { pax_size_text, PAX_AT_0 "the size is no number" },
+  { pax_too_long, PAX_AT_0 "malformed record" },
+  { pax_too_short, PAX_AT_0 "malformed record" },
+  { pax_no_length, PAX_AT_0 "malformed record" },
+  { pax_overflowing_length, PAX_AT_0 "malformed record" },
+  { pax_no_newline, PAX_AT_0 "malformed record" },
+  { pax_no_equals, PAX_AT_0 "record without \"=\"" },
+  { pax_zero_in_name, AT_0 "a name has a zero byte" },
+  { pax_large, AT_0 "1048577 bytes of attributes; the limit is 1048576, and "
+                    "67108864 for the archive" },
+  { name_too_long, AT_0 "a name of 4097 bytes; the limit is 4096" },
+  { sparse_map_cut,
+    AT_0 "its sparse map runs past the archive's end at byte 1024" },
+  { too_much_pax, "tar header at byte 67141632: 1048576 bytes of attributes; "
+                  "the limit is 1048576, and 67108864 for the archive" },
+  { too_many_members, "more than 65536 members in the archive" },
+  { too_many_headers, "more than 262144 headers in the archive" },
 };
 
 static void
@@ -667,7 +669,7 @@ test_bad (void **state)
 {
   size_t i;
 
-  (void)state;
+  (void) state;
   for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     memset (bytes, 0, used);
     used = 0;
@@ -682,7 +684,7 @@ probe (void)
 {
   struct vmdk_error err;
   CLEANUP_MEDIA struct media *media =
-      media_memory_new ("x.ova", bytes, used, &err);
+    media_memory_new ("x.ova", bytes, used, &err);
 
   assert_non_null (media);
   return store_tar_probe (media);
@@ -691,7 +693,7 @@ probe (void)
 static void
 test_probe (void **state)
 {
-  (void)state;
+  (void) state;
   assert_false (probe ()); /* empty */
   used = 10240;
   assert_false (probe ()); /* zeros */
@@ -719,10 +721,10 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      TEST (test_plain),         TEST (test_identity), TEST (test_last_wins),
-      TEST (test_names),         TEST (test_pax),      TEST (test_base_256),
-      TEST (test_sparse),        TEST (test_packed),   TEST (test_ends),
-      TEST (test_after_the_end), TEST (test_bad),      TEST (test_probe),
+    TEST (test_plain),         TEST (test_identity), TEST (test_last_wins),
+    TEST (test_names),         TEST (test_pax),      TEST (test_base_256),
+    TEST (test_sparse),        TEST (test_packed),   TEST (test_ends),
+    TEST (test_after_the_end), TEST (test_bad),      TEST (test_probe),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

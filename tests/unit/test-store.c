@@ -41,7 +41,7 @@ static void
 write_file (const char *name, const char *bytes, size_t count)
 {
   const int fd =
-      openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
   assert_int_not_equal (fd, -1);
   assert_int_equal (write (fd, bytes, count), count);
@@ -51,19 +51,20 @@ write_file (const char *name, const char *bytes, size_t count)
 static void
 make_socket (void)
 {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  struct sockaddr_un address = { .sun_family = AF_UNIX };
   const int fd = socket (AF_UNIX, SOCK_STREAM, 0);
 
   assert_int_not_equal (fd, -1);
   snprintf (address.sun_path, sizeof address.sun_path, "%s/socket", folder);
-  assert_int_equal (bind (fd, (struct sockaddr *)&address, sizeof address), 0);
+  assert_int_equal (bind (fd, (struct sockaddr *) &address, sizeof address),
+                    0);
   close (fd);
 }
 
 static int
 make_folder (void **state)
 {
-  (void)state;
+  (void) state;
   if (!mkdtemp (folder))
     return -1;
   folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -87,16 +88,16 @@ static int
 remove_one (const char *path, const struct stat *st, int type,
             struct FTW *where)
 {
-  (void)st;
-  (void)type;
-  (void)where;
+  (void) st;
+  (void) type;
+  (void) where;
   return remove (path);
 }
 
 static int
 remove_folder (void **state)
 {
-  (void)state;
+  (void) state;
   close (folder_fd);
   return nftw (folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
@@ -105,36 +106,36 @@ static const struct {
   const char *name;
   bool inside;
 } names[] = {
-    {"disk.vmdk", true},
-    {"sub/disk.vmdk", true},
-    {"a/b/c/d", true},
-    {"...", true},
-    {"..x", true},
-    {"x..", true},
-    {".hidden", true},
-    {"name with blanks", true},
-    {"\xb4\xc5\xc5\xcc.vmdk", true}, /* GBK */
-    {"json:{\"driver\":\"file\"}", true},
-    {"%n%s", true},
-    {"", false},
-    {".", false},
-    {"..", false},
-    {"./x", false},
-    {"x/.", false},
-    {"../x", false},
-    {"x/../y", false},
-    {"x/..", false},
-    {"/x", false},
-    {"/", false},
-    {"x/", false},
-    {"x//y", false},
-    {"nbd://localhost/x", false},
-    {"a\\b", false},
-    {"C:disk.vmdk", false},
-    {"z:", false},
-    {"a\nb", false},
-    {"a\x1b[2J", false},
-    {"a\x7f", false},
+  { "disk.vmdk", true },
+  { "sub/disk.vmdk", true },
+  { "a/b/c/d", true },
+  { "...", true },
+  { "..x", true },
+  { "x..", true },
+  { ".hidden", true },
+  { "name with blanks", true },
+  { "\xb4\xc5\xc5\xcc.vmdk", true }, /* GBK */
+  { "json:{\"driver\":\"file\"}", true },
+  { "%n%s", true },
+  { "", false },
+  { ".", false },
+  { "..", false },
+  { "./x", false },
+  { "x/.", false },
+  { "../x", false },
+  { "x/../y", false },
+  { "x/..", false },
+  { "/x", false },
+  { "/", false },
+  { "x/", false },
+  { "x//y", false },
+  { "nbd://localhost/x", false },
+  { "a\\b", false },
+  { "C:disk.vmdk", false },
+  { "z:", false },
+  { "a\nb", false },
+  { "a\x1b[2J", false },
+  { "a\x7f", false },
 };
 
 static void
@@ -143,7 +144,7 @@ test_inside (void **state)
   char name[4098];
   size_t i;
 
-  (void)state;
+  (void) state;
   for (i = 0; i < sizeof names / sizeof names[0]; i++)
     if (store_name_is_inside (names[i].name) != names[i].inside)
       fail_msg ("\"%s\" should%s be inside", names[i].name,
@@ -164,40 +165,40 @@ static const struct {
   enum vmdk_error_kind kind;
   const char *text; /* of the error, or what the file holds */
 } opens[] = {
-    {"plain", STORE_FROM_FILE, ERR_NONE, "plain"},
-    {"sub/deep/inner", STORE_FROM_FILE, ERR_NONE, "inner"},
-    {"nothing", STORE_FROM_FILE, ERR_MISSING, "no such file"},
-    {"nothing/at/all", STORE_FROM_FILE, ERR_MISSING, "no such file"},
-    {"sub/deep/other", STORE_FROM_FILE, ERR_MISSING, "no such file"},
-    {"plain/x", STORE_FROM_FILE, ERR_MISSING, "no such file"},
-    {"nbd:localhost:10809", STORE_FROM_FILE, ERR_MISSING, "no such file"},
-    {"../x", STORE_FROM_FILE, ERR_DENIED, INSIDE},
-    {"/etc/passwd", STORE_FROM_FILE, ERR_DENIED, INSIDE},
-    {"", STORE_FROM_FILE, ERR_DENIED, INSIDE},
-    {"link", STORE_FROM_FILE, ERR_DENIED,
-     "is a symbolic link, not a regular file"},
-    {"dangling", STORE_FROM_FILE, ERR_DENIED,
-     "is a symbolic link, not a regular file"},
-    {"sublink/deep/inner", STORE_FROM_FILE, ERR_DENIED,
-     "its folder sublink is a symbolic link"},
-    {"sub/deeplink/inner", STORE_FROM_FILE, ERR_DENIED,
-     "its folder deeplink is a symbolic link"},
-    {"fifo", STORE_FROM_FILE, ERR_DENIED, "is a FIFO, not a regular file"},
-    {"socket", STORE_FROM_FILE, ERR_DENIED, "is a socket, not a regular file"},
-    {"sub", STORE_FROM_FILE, ERR_DENIED, "is a directory, not a regular file"},
-    {"sub/deep", STORE_FROM_FILE, ERR_DENIED,
-     "is a directory, not a regular file"},
+  { "plain", STORE_FROM_FILE, ERR_NONE, "plain" },
+  { "sub/deep/inner", STORE_FROM_FILE, ERR_NONE, "inner" },
+  { "nothing", STORE_FROM_FILE, ERR_MISSING, "no such file" },
+  { "nothing/at/all", STORE_FROM_FILE, ERR_MISSING, "no such file" },
+  { "sub/deep/other", STORE_FROM_FILE, ERR_MISSING, "no such file" },
+  { "plain/x", STORE_FROM_FILE, ERR_MISSING, "no such file" },
+  { "nbd:localhost:10809", STORE_FROM_FILE, ERR_MISSING, "no such file" },
+  { "../x", STORE_FROM_FILE, ERR_DENIED, INSIDE },
+  { "/etc/passwd", STORE_FROM_FILE, ERR_DENIED, INSIDE },
+  { "", STORE_FROM_FILE, ERR_DENIED, INSIDE },
+  { "link", STORE_FROM_FILE, ERR_DENIED,
+    "is a symbolic link, not a regular file" },
+  { "dangling", STORE_FROM_FILE, ERR_DENIED,
+    "is a symbolic link, not a regular file" },
+  { "sublink/deep/inner", STORE_FROM_FILE, ERR_DENIED,
+    "its folder sublink is a symbolic link" },
+  { "sub/deeplink/inner", STORE_FROM_FILE, ERR_DENIED,
+    "its folder deeplink is a symbolic link" },
+  { "fifo", STORE_FROM_FILE, ERR_DENIED, "is a FIFO, not a regular file" },
+  { "socket", STORE_FROM_FILE, ERR_DENIED, "is a socket, not a regular file" },
+  { "sub", STORE_FROM_FILE, ERR_DENIED, "is a directory, not a regular file" },
+  { "sub/deep", STORE_FROM_FILE, ERR_DENIED,
+    "is a directory, not a regular file" },
 
-    {"plain", STORE_FROM_USER, ERR_NONE, "plain"},
-    {"link", STORE_FROM_USER, ERR_NONE, "plain"},
-    {"sublink/deep/inner", STORE_FROM_USER, ERR_NONE, "inner"},
-    {"sub/../plain", STORE_FROM_USER, ERR_NONE, "plain"},
-    {"dangling", STORE_FROM_USER, ERR_MISSING, "no such file"},
-    {"", STORE_FROM_USER, ERR_MISSING, "the name is empty"},
-    {"fifo", STORE_FROM_USER, ERR_DENIED, "is a FIFO, not a regular file"},
-    {"sub", STORE_FROM_USER, ERR_DENIED, "is a directory, not a regular file"},
-    {"nulllink", STORE_FROM_USER, ERR_DENIED,
-     "is a character device, not a regular file"},
+  { "plain", STORE_FROM_USER, ERR_NONE, "plain" },
+  { "link", STORE_FROM_USER, ERR_NONE, "plain" },
+  { "sublink/deep/inner", STORE_FROM_USER, ERR_NONE, "inner" },
+  { "sub/../plain", STORE_FROM_USER, ERR_NONE, "plain" },
+  { "dangling", STORE_FROM_USER, ERR_MISSING, "no such file" },
+  { "", STORE_FROM_USER, ERR_MISSING, "the name is empty" },
+  { "fifo", STORE_FROM_USER, ERR_DENIED, "is a FIFO, not a regular file" },
+  { "sub", STORE_FROM_USER, ERR_DENIED, "is a directory, not a regular file" },
+  { "nulllink", STORE_FROM_USER, ERR_DENIED,
+    "is a character device, not a regular file" },
 };
 
 static void
@@ -207,12 +208,12 @@ test_dir_open (void **state)
   CLEANUP_STORE struct store *store = store_dir_new (folder, &err);
   size_t i;
 
-  (void)state;
+  (void) state;
   assert_non_null (store);
   assert_string_equal (store->name, folder);
   for (i = 0; i < sizeof opens / sizeof opens[0]; i++) {
     CLEANUP_MEDIA struct media *media =
-        store_open (store, opens[i].name, opens[i].flags, &err);
+      store_open (store, opens[i].name, opens[i].flags, &err);
     char buf[6] = "";
 
     if (opens[i].kind != ERR_NONE) {
@@ -233,7 +234,7 @@ test_dir_kernel_files (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *proc = store_dir_new ("/proc/self", &err);
 
-  (void)state;
+  (void) state;
   if (!proc)
     skip ();
   assert_null (store_open (proc, "status", STORE_FROM_FILE, &err));
@@ -247,7 +248,7 @@ test_dir_devices (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = store_dir_new (folder, &err);
 
-  (void)state;
+  (void) state;
   if (mknodat (folder_fd, "chardev", S_IFCHR | 0600, 0x0103) == -1)
     skip ();
   assert_null (store_open (store, "chardev", STORE_FROM_FILE, &err));
@@ -264,7 +265,7 @@ test_dir_new_fails (void **state)
   struct vmdk_error err;
   char path[64];
 
-  (void)state;
+  (void) state;
   snprintf (path, sizeof path, "%s/nothing", folder);
   assert_null (store_dir_new (path, &err));
   assert_error (&err, ERR_MISSING, "no such folder");
@@ -285,7 +286,7 @@ test_dir_folder (void **state)
   CLEANUP_MEDIA struct media *a = NULL, *b = NULL, *c = NULL;
   char path[64];
 
-  (void)state;
+  (void) state;
   assert_non_null (deep);
   snprintf (path, sizeof path, "%s/sub/deep", folder);
   assert_string_equal (deep->name, path);
@@ -309,7 +310,7 @@ test_dir_many (void **state)
   char name[32], buf[32];
   size_t i;
 
-  (void)state;
+  (void) state;
   assert_int_equal (mkdirat (folder_fd, "many", 0700), 0);
   media_file_pool_limit (2);
   for (i = 0; i < 20; i++) {
@@ -350,9 +351,9 @@ test_dir_list (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = store_dir_new (folder, &err);
   CLEANUP_STORE struct store *sub = store_folder (store, "sub", &err);
-  struct seen seen = {.stop_at = 0}, stopped = {.stop_at = 2};
+  struct seen seen = { .stop_at = 0 }, stopped = { .stop_at = 2 };
 
-  (void)state;
+  (void) state;
   assert_int_equal (store_list (sub, see, &seen, &err), 0);
   assert_int_equal (seen.nr, 2);
   assert_non_null (strstr (seen.text, "deep "));
@@ -369,17 +370,17 @@ static const struct {
   const char *member, *text;
   const char *holder;
 } lck_members[] = {
-    {"M00001.lck", "564d-aa 4321-133 5 X 77 lc=12 ",
-     "locked by VMware (machine 564d-aa, process 4321)"},
-    {"M00002.lck", "564d-aa 4321-133 5 S 77 lc=12 ", ""},
-    {"M00003.lck", "m 1 5 Z", "locked by VMware (machine m, process 1)"},
-    {"M00004.lck", "m\x1b[2J 1\n 5 X",
-     "locked by VMware (machine m\\x1b[2J, process 1)"},
-    {"M00005.lck", "m 1 5", "locked by VMware (M00005.lck is not understood)"},
-    {"M00006.lck", "", "locked by VMware (M00006.lck is not understood)"},
-    {"E00001.lck", "m 1-1 5 X 7", ""},
-    {"D00001.lck", "", ""},
-    {"M00001.tmp", "m 1-1 5 X 7", ""},
+  { "M00001.lck", "564d-aa 4321-133 5 X 77 lc=12 ",
+    "locked by VMware (machine 564d-aa, process 4321)" },
+  { "M00002.lck", "564d-aa 4321-133 5 S 77 lc=12 ", "" },
+  { "M00003.lck", "m 1 5 Z", "locked by VMware (machine m, process 1)" },
+  { "M00004.lck", "m\x1b[2J 1\n 5 X",
+    "locked by VMware (machine m\\x1b[2J, process 1)" },
+  { "M00005.lck", "m 1 5", "locked by VMware (M00005.lck is not understood)" },
+  { "M00006.lck", "", "locked by VMware (M00006.lck is not understood)" },
+  { "E00001.lck", "m 1-1 5 X 7", "" },
+  { "D00001.lck", "", "" },
+  { "M00001.tmp", "m 1-1 5 X 7", "" },
 };
 
 static void
@@ -390,7 +391,7 @@ assert_holder (const char *name, const char *expected)
   char holder[512] = "not set";
 
   assert_int_equal (
-      store_lock_holder (store, name, holder, sizeof holder, &err), 0);
+    store_lock_holder (store, name, holder, sizeof holder, &err), 0);
   assert_string_equal (holder, expected);
 }
 
@@ -400,7 +401,7 @@ test_lck_members (void **state)
   char path[64], member[512];
   size_t i;
 
-  (void)state;
+  (void) state;
   assert_holder ("m.vmdk", "");
   assert_int_equal (mkdirat (folder_fd, "m.vmdk.lck", 0700), 0);
   assert_holder ("m.vmdk", "");
@@ -422,7 +423,7 @@ test_lck_members (void **state)
 static void
 test_lck_mixed (void **state)
 {
-  (void)state;
+  (void) state;
   assert_int_equal (mkdirat (folder_fd, "sub/n.vmdk.lck", 0700), 0);
   write_file ("sub/n.vmdk.lck/M00001.lck", "a 1-1 5 S 7", 11);
   write_file ("sub/n.vmdk.lck/M00002.lck", "b 2-1 5 X 7", 11);
@@ -436,7 +437,7 @@ test_lck_others (void **state)
   char path[64];
   int i;
 
-  (void)state;
+  (void) state;
   write_file ("old.vmdk.lck", "", 0);
   assert_holder ("old.vmdk", "locked by VMware (old.vmdk.lck exists)");
   assert_int_equal (mkdirat (folder_fd, "full.vmdk.lck", 0700), 0);
@@ -458,7 +459,7 @@ test_lck_short_buffer (void **state)
   CLEANUP_STORE struct store *store = store_dir_new (folder, &err);
   char holder[8] = "1234567";
 
-  (void)state;
+  (void) state;
   write_file ("short.vmdk.lck", "", 0);
   assert_int_equal (store_lock_holder (store, "short.vmdk", holder, 7, &err),
                     0);
@@ -472,10 +473,10 @@ test_memory (void **state)
   struct vmdk_error err;
   CLEANUP_STORE struct store *store = store_memory_new ("mem", &err);
   CLEANUP_MEDIA struct media *a = NULL, *b = NULL, *c = NULL;
-  struct seen seen = {.stop_at = 0};
+  struct seen seen = { .stop_at = 0 };
   char buf[8] = "", holder[8] = "x";
 
-  (void)state;
+  (void) state;
   assert_int_equal (store_memory_add (store, "one", "111", 3, &err), 0);
   assert_int_equal (store_memory_add (store, "two", "222", 3, &err), 0);
   assert_int_equal (store_memory_add (store, "one", "1111", 4, &err), 0);
@@ -503,19 +504,19 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test (test_inside),
-      cmocka_unit_test (test_dir_open),
-      cmocka_unit_test (test_dir_kernel_files),
-      cmocka_unit_test (test_dir_devices),
-      cmocka_unit_test (test_dir_new_fails),
-      cmocka_unit_test (test_dir_folder),
-      cmocka_unit_test (test_dir_many),
-      cmocka_unit_test (test_dir_list),
-      cmocka_unit_test (test_lck_members),
-      cmocka_unit_test (test_lck_mixed),
-      cmocka_unit_test (test_lck_others),
-      cmocka_unit_test (test_lck_short_buffer),
-      cmocka_unit_test (test_memory),
+    cmocka_unit_test (test_inside),
+    cmocka_unit_test (test_dir_open),
+    cmocka_unit_test (test_dir_kernel_files),
+    cmocka_unit_test (test_dir_devices),
+    cmocka_unit_test (test_dir_new_fails),
+    cmocka_unit_test (test_dir_folder),
+    cmocka_unit_test (test_dir_many),
+    cmocka_unit_test (test_dir_list),
+    cmocka_unit_test (test_lck_members),
+    cmocka_unit_test (test_lck_mixed),
+    cmocka_unit_test (test_lck_others),
+    cmocka_unit_test (test_lck_short_buffer),
+    cmocka_unit_test (test_memory),
   };
 
   return cmocka_run_group_tests (tests, make_folder, remove_folder);
