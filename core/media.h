@@ -17,6 +17,7 @@
 #ifndef VMDKIT_MEDIA_H
 #define VMDKIT_MEDIA_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,7 +36,8 @@ struct media_identity {
 };
 
 enum media_lock {
-  MEDIA_LOCK_READ, /* we read, and want nobody to write */
+  MEDIA_LOCK_READ,  /* we read, and want nobody to write */
+  MEDIA_LOCK_WRITE, /* we read and write, and want nobody to do either */
 };
 
 struct media_ops {
@@ -53,6 +55,13 @@ struct media_ops {
 
   /* Make what was written durable.  NULL when there is nothing to do. */
   int (*flush) (struct media *media, struct vmdk_error *err);
+
+  /* Make sure that writing within [offset, offset+count) cannot fail for
+   * want of space, extending the file if need be.  A file system that cannot
+   * promise that is not an error; ENOSPC is.  NULL: cannot.
+   */
+  int (*reserve) (struct media *media, uint64_t offset, uint64_t count,
+                  struct vmdk_error *err);
 
   /* Set the size.  NULL: cannot. */
   int (*truncate) (struct media *media, uint64_t size, struct vmdk_error *err);
@@ -88,7 +97,11 @@ struct media_ops {
 struct media {
   const struct media_ops *ops;
   char *name;    /* for messages; owned */
-  uint64_t size; /* bytes, as found at open; what an extent may rely on */
+
+  /* Bytes, as found at open; only our own writes change it.  Reads beyond it
+   * are refused before they reach the file.
+   */
+  _Atomic uint64_t size;
   struct media_identity identity;
   bool is_regular; /* a plain file or member, not a block device */
 };
@@ -99,6 +112,28 @@ struct media {
 extern int media_pread (struct media *media, void *buf, size_t count,
                         uint64_t offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5)));
+
+/* Write exactly COUNT bytes at OFFSET.  ERR_READ_ONLY for a medium that
+ * cannot be written.  The size follows.
+ */
+extern int media_pwrite (struct media *media, const void *buf, size_t count,
+                         uint64_t offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5)));
+
+/* As the ops; a medium without reserve promises nothing, one without punch
+ * gets zeros written.  media_truncate sets the size.
+ */
+extern int media_flush (struct media *media, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+extern int media_reserve (struct media *media, uint64_t offset, uint64_t count,
+                          struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+extern int media_truncate (struct media *media, uint64_t size,
+                           struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3)));
+extern int media_punch (struct media *media, uint64_t offset, uint64_t count,
+                        struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
 
 /* As ops->map, but a medium without one is all data.  COUNT is not 0. */
 extern int media_map (struct media *media, uint64_t offset, uint64_t count,

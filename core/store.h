@@ -35,6 +35,11 @@ enum store_open_flags {
    * a block device is allowed.  FIFOs, sockets and the like stay refused.
    */
   STORE_FROM_USER = 1,
+
+  /* To be combined with either: the medium can be written.  ERR_READ_ONLY
+   * when the file or its file system cannot be.
+   */
+  STORE_WRITABLE = 2,
 };
 
 struct store_ops {
@@ -65,6 +70,22 @@ struct store_ops {
   int (*lock_holder) (struct store *store, const char *name, char *holder,
                       size_t holder_size, struct vmdk_error *err);
 
+  /* Make a new, empty, writable file; it must not exist.  NAME obeys the
+   * rules of STORE_FROM_FILE.  MODE is the file's permissions before the
+   * umask.  This and the next three are NULL in a store that cannot change.
+   */
+  struct media *(*create) (struct store *store, const char *name,
+                           unsigned mode, struct vmdk_error *err);
+  int (*remove) (struct store *store, const char *name,
+                 struct vmdk_error *err);
+
+  /* FROM takes the place of TO, which may exist, at once. */
+  int (*rename) (struct store *store, const char *from, const char *to,
+                 struct vmdk_error *err);
+
+  /* Make created, removed and renamed names durable. */
+  int (*flush) (struct store *store, struct vmdk_error *err);
+
   void (*close) (struct store *store);
 };
 
@@ -92,6 +113,18 @@ extern int store_list (struct store *store,
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
 /* HOLDER_SIZE is not 0; some 500 bytes hold any text whole. */
+extern struct media *store_create (struct store *store, const char *name,
+                                   unsigned mode, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+extern int store_remove (struct store *store, const char *name,
+                         struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+extern int store_rename (struct store *store, const char *from,
+                         const char *to, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
+extern int store_flush (struct store *store, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
 extern int store_lock_holder (struct store *store, const char *name,
                               char *holder, size_t holder_size,
                               struct vmdk_error *err)
