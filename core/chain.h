@@ -32,6 +32,7 @@ struct chain_rules {
   bool single_link;        /* the first link alone, even if it is a child */
   bool ignore_cid;         /* accept a parent whose CID does not match */
   bool lone_extent;        /* see struct link_source */
+  bool writable;           /* the first link; its ancestors are only read */
 
   /* The parent of the first link, in place of its hint; a path of the
    * operator's.  Then folders to look in for parents that are not where

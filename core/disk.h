@@ -41,8 +41,8 @@
 
 struct disk;
 
-/* Open the disk NAME in STORE for reading.  STORE is borrowed until
- * disk_close.
+/* Open the disk NAME in STORE, for reading unless rules->writable.  STORE is
+ * borrowed until disk_close.
  */
 extern struct disk *
 disk_open (struct store *store, const char *name, enum store_open_flags flags,
@@ -68,6 +68,48 @@ extern uint64_t disk_grain_size (const struct disk *disk)
 extern int disk_read (struct disk *disk, void *buf, size_t count,
                       uint64_t offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+/* Writing, for a disk that was opened with rules->writable.  All of these may
+ * be called from several threads at once, beside reads.  Two writes that
+ * overlap and are in flight together leave either one's bytes, sector by
+ * sector.
+ *
+ * What was written is durable when a disk_flush that began afterwards has
+ * returned 0 (contracts: a sector holds after a crash what was last flushed
+ * there or something later; a sector that nobody wrote never changes).
+ * ENOSPC leaves the disk as it was, elsewhere than in the range.
+ */
+extern int disk_write (struct disk *disk, const void *buf, size_t count,
+                       uint64_t offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+enum disk_zero_flags {
+  DISK_ZERO_MAY_FREE = 1, /* space may be given back */
+  DISK_ZERO_FAST = 2,     /* fail with ENOTSUP rather than write zeros */
+};
+
+/* The range reads as zeros afterwards. */
+extern int disk_zero (struct disk *disk, uint64_t count, uint64_t offset,
+                      unsigned flags, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5)));
+
+/* Nobody needs the range any more: whole grains are given back where that
+ * can be done; they read as zeros afterwards.  Parts of grains are left alone.
+ */
+extern int disk_trim (struct disk *disk, uint64_t count, uint64_t offset,
+                      struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* Everything written before this call is durable when it returns 0. */
+extern int disk_flush (struct disk *disk, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Flush, mark the disk as cleanly closed, give back space that was reserved
+ * ahead.  Call before disk_close, when no request is in flight; without it
+ * disk_close leaves what a crash would leave.
+ */
+extern int disk_finish (struct disk *disk, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* Describe [offset, offset+count): EMIT is called for consecutive pieces,
  * neighbours of one kind merged.  Stops early when EMIT returns false.
