@@ -16,18 +16,35 @@
 enum { PERMISSION_READ = 0, PERMISSION_WRITE = 1, PERMISSION_RESIZE = 3 };
 enum { BYTE_USED = 100, BYTE_NOT_SHARED = 200 };
 
-/* What qemu's own readers hold. */
-static const int reader_bytes[] = {
-  BYTE_USED + PERMISSION_READ,
-  BYTE_NOT_SHARED + PERMISSION_WRITE,
-  BYTE_NOT_SHARED + PERMISSION_RESIZE,
+/* A kind of user: what it holds, and what in others' hands excludes it. */
+struct user {
+  int bytes[5];
+  int conflicts[5];
+  size_t nr_bytes, nr_conflicts;
 };
-static const int conflicting_bytes[] = {
-  BYTE_NOT_SHARED + PERMISSION_READ,
-  BYTE_USED + PERMISSION_WRITE,
-  BYTE_USED + PERMISSION_RESIZE,
+
+/* As qemu's own readers and writers.  Writing before sharing: what a message
+ * says first shall be what matters most.
+ */
+static const struct user reader = {
+  .bytes = { BYTE_USED + PERMISSION_READ, BYTE_NOT_SHARED + PERMISSION_WRITE,
+             BYTE_NOT_SHARED + PERMISSION_RESIZE },
+  .nr_bytes = 3,
+  .conflicts = { BYTE_NOT_SHARED + PERMISSION_READ,
+                 BYTE_USED + PERMISSION_WRITE, BYTE_USED + PERMISSION_RESIZE },
+  .nr_conflicts = 3,
 };
-#define NR_READER_BYTES 3
+static const struct user writer = {
+  .bytes = { BYTE_USED + PERMISSION_READ, BYTE_USED + PERMISSION_WRITE,
+             BYTE_USED + PERMISSION_RESIZE, BYTE_NOT_SHARED + PERMISSION_WRITE,
+             BYTE_NOT_SHARED + PERMISSION_RESIZE },
+  .nr_bytes = 5,
+  .conflicts = { BYTE_NOT_SHARED + PERMISSION_READ,
+                 BYTE_USED + PERMISSION_WRITE, BYTE_USED + PERMISSION_RESIZE,
+                 BYTE_NOT_SHARED + PERMISSION_WRITE,
+                 BYTE_NOT_SHARED + PERMISSION_RESIZE },
+  .nr_conflicts = 5,
+};
 
 static int
 byte_lock (int fd, int command, short type, int byte, struct flock *lock)
@@ -43,13 +60,22 @@ byte_lock (int fd, int command, short type, int byte, struct flock *lock)
   return r;
 }
 
-static int
-fail_locked (struct vmdk_error *err, int byte, pid_t pid)
+static const char *
+conflict_text (int byte)
 {
-  const char *what = byte == BYTE_NOT_SHARED + PERMISSION_READ
-                       ? "lets nobody else read it"
-                       : "has it open for writing";
+  switch (byte) {
+  case BYTE_NOT_SHARED + PERMISSION_READ:
+    return "lets nobody else read it";
+  case BYTE_NOT_SHARED + PERMISSION_WRITE:
+  case BYTE_NOT_SHARED + PERMISSION_RESIZE:
+    return "uses it and lets nobody else write it";
+  }
+  return "has it open for writing";
+}
 
+static int
+fail_locked (struct vmdk_error *err, const char *what, pid_t pid)
+{
   /* The kernel does not say who holds a lock that belongs to an open file
    * rather than to a process; qemu's and ours are of that kind.
    */
@@ -60,48 +86,83 @@ fail_locked (struct vmdk_error *err, int byte, pid_t pid)
 }
 
 static void
-unlock_reader_bytes (int fd)
+unlock_bytes (int fd, const struct user *user)
 {
   struct flock lock;
   size_t i;
 
-  for (i = 0; i < NR_READER_BYTES; i++)
-    byte_lock (fd, F_OFD_SETLK, F_UNLCK, reader_bytes[i], &lock);
+  for (i = 0; i < user->nr_bytes; i++)
+    byte_lock (fd, F_OFD_SETLK, F_UNLCK, user->bytes[i], &lock);
+}
+
+/* Find who holds a conflicting byte; returns it, or 0. */
+static int
+find_conflict (int fd, const struct user *user, pid_t *pid)
+{
+  struct flock lock;
+  size_t i;
+
+  for (i = 0; i < user->nr_conflicts; i++)
+    if (byte_lock (fd, F_OFD_GETLK, F_WRLCK, user->conflicts[i], &lock) == 0
+        && lock.l_type != F_UNLCK) {
+      *pid = lock.l_pid;
+      return user->conflicts[i];
+    }
+  return 0;
 }
 
 /* First lock, then look: of two who come at the same time one at least sees
  * the other.  A file system without such locks is not an error.
  */
-int
-file_lock_read (int fd, struct vmdk_error *err)
+static int
+lock_as (int fd, const struct user *user, struct vmdk_error *err)
 {
   struct flock lock;
+  pid_t pid = -1;
   size_t i;
+  int byte;
 
-  for (i = 0; i < NR_READER_BYTES; i++) {
-    if (byte_lock (fd, F_OFD_SETLK, F_RDLCK, reader_bytes[i], &lock) == 0)
+  for (i = 0; i < user->nr_bytes; i++) {
+    if (byte_lock (fd, F_OFD_SETLK, F_RDLCK, user->bytes[i], &lock) == 0)
       continue;
     if (errno != EAGAIN && errno != EACCES)
       return 0;
-    if (byte_lock (fd, F_OFD_GETLK, F_RDLCK, reader_bytes[i], &lock) == -1)
+    if (byte_lock (fd, F_OFD_GETLK, F_RDLCK, user->bytes[i], &lock) == -1)
       lock.l_pid = -1;
-    unlock_reader_bytes (fd);
-    return fail_locked (err, reader_bytes[i], lock.l_pid);
+    unlock_bytes (fd, user);
+    return fail_locked (err, "has locked it", lock.l_pid);
   }
-  for (i = 0; i < NR_READER_BYTES; i++) {
-    if (byte_lock (fd, F_OFD_GETLK, F_WRLCK, conflicting_bytes[i], &lock) == 0
-        && lock.l_type != F_UNLCK) {
-      unlock_reader_bytes (fd);
-      return fail_locked (err, conflicting_bytes[i], lock.l_pid);
-    }
-  }
-  return 0;
+  byte = find_conflict (fd, user, &pid);
+  if (byte == 0)
+    return 0;
+  unlock_bytes (fd, user);
+  return fail_locked (err, conflict_text (byte), pid);
+}
+
+int
+file_lock_read (int fd, struct vmdk_error *err)
+{
+  return lock_as (fd, &reader, err);
+}
+
+int
+file_lock_write (int fd, struct vmdk_error *err)
+{
+  return lock_as (fd, &writer, err);
 }
 
 #else /* !F_OFD_SETLK */
 
 int
 file_lock_read (int fd, struct vmdk_error *err)
+{
+  (void) fd;
+  (void) err;
+  return 0;
+}
+
+int
+file_lock_write (int fd, struct vmdk_error *err)
 {
   (void) fd;
   (void) err;

@@ -20,4 +20,11 @@
 extern int file_lock_read (int fd, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2)));
 
+/* We read, write and resize it, and want nobody else to write or resize it;
+ * so we and those who forbid that, all readers among them, exclude each
+ * other.  FD must hold no lock from here as yet: a failure drops it.
+ */
+extern int file_lock_write (int fd, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (2)));
+
 #endif /* VMDKIT_FILE_LOCK_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* A local file or block device, read through a descriptor that may come and
- * go.  See media.h.
+ * go, or read and written through one that stays.  See media.h.
  *
  * The pool.  A split disk can have thousands of extents, more than a process
  * may have descriptors.  A file that has a source can be had back by name, so
@@ -31,6 +31,9 @@
  * back, and if the file was modified in between (or ever since it was first
  * locked), what the caller remembers of it may be wrong: reading it fails
  * from then on.
+ *
+ * A file that can be written has no source.  Whatever moves its end, a write
+ * beyond it too, happens under length_lock; see writable_reserve.
  */
 
 #include <config.h>
@@ -53,6 +56,7 @@
 
 #include "checked.h"
 #include "file-lock.h"
+#include "file-write.h"
 #include "media.h"
 
 #ifndef O_NOATIME
@@ -68,6 +72,7 @@ struct file {
   struct timespec modified; /* when first locked */
   pthread_mutex_t lock;     /* opening again, locking */
   bool is_locked;           /* under lock; the byte locks are wanted */
+  enum media_lock held;     /* when is_locked: which */
 
   struct file *next, *previous; /* the ring; under pool.lock */
   int fd;                       /* see (2) */
@@ -79,6 +84,11 @@ struct file {
    */
   pthread_mutex_t data_lock;
   uint64_t data_start, data_end;
+  uint64_t data_version; /* goes up when data goes */
+
+  pthread_mutex_t length_lock;
+  pthread_mutex_t flush_lock;
+  int flush_errnum; /* under flush_lock; not 0 once a flush has failed */
 };
 
 static struct {
@@ -203,7 +213,7 @@ media_file_openat (int dirfd, const char *path, int flags)
 {
   int fd;
 
-  flags |= O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+  flags |= O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
   fd = openat (dirfd, path, flags | O_NOATIME);
   if (fd == -1 && errno == EPERM && O_NOATIME != 0)
     fd = openat (dirfd, path, flags); /* somebody else's file */
@@ -234,7 +244,7 @@ check_same (const struct file *file, const struct stat *st,
   if ((uint64_t) st->st_size < media->size)
     return fail (err, ERR_DAMAGED,
                  "shrank while open, to %ju bytes from %" PRIu64,
-                 (uintmax_t) st->st_size, media->size);
+                 (uintmax_t) st->st_size, (uint64_t) media->size);
   if (file->is_locked
       && (st->st_mtim.tv_sec != file->modified.tv_sec
           || st->st_mtim.tv_nsec != file->modified.tv_nsec))
@@ -283,7 +293,7 @@ open_again (const struct file *file, struct vmdk_error *err)
     return fail_reopen (err, errno);
   if (check_same (file, &st, err) == -1)
     return -1;
-  fd = media_file_openat (source->dirfd, source->path, O_NOFOLLOW);
+  fd = media_file_openat (source->dirfd, source->path, O_RDONLY | O_NOFOLLOW);
   if (fd == -1)
     return fail_reopen (err, errno);
   if (check_reopened (file, fd, err) == -1) {
@@ -414,18 +424,24 @@ seek_hole (int fd, uint64_t offset, uint64_t *end)
   return false;
 }
 
+/* *VERSION is for remember_data. */
 static bool
-remembered_data (struct file *file, uint64_t offset, uint64_t *end)
+remembered_data (struct file *file, uint64_t offset, uint64_t *end,
+                 uint64_t *version)
 {
   LOCK_FOR_SCOPE (&file->data_lock);
   *end = file->data_end;
+  *version = file->data_version;
   return offset >= file->data_start && offset < file->data_end;
 }
 
 static void
-remember_data (struct file *file, uint64_t start, uint64_t end)
+remember_data (struct file *file, uint64_t start, uint64_t end,
+               uint64_t version)
 {
   LOCK_FOR_SCOPE (&file->data_lock);
+  if (version != file->data_version)
+    return; /* some of it may have gone since we looked */
   file->data_start = start;
   file->data_end = end;
 }
@@ -435,11 +451,11 @@ file_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
           uint64_t *length, struct vmdk_error *err)
 {
   struct file *file = (struct file *) media;
-  uint64_t end;
+  uint64_t end, version;
   int fd;
 
   *hole = false;
-  if (!media->is_regular || remembered_data (file, offset, &end)) {
+  if (!media->is_regular || remembered_data (file, offset, &end, &version)) {
     *length = media->is_regular ? min_u64 (count, end - offset) : count;
     return 0;
   }
@@ -449,7 +465,7 @@ file_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
   *hole = seek_hole (fd, offset, &end);
   file_unpin (file);
   if (!*hole)
-    remember_data (file, offset, end);
+    remember_data (file, offset, end, version);
   *length = min_u64 (count, end - offset);
   return 0;
 }
@@ -457,6 +473,15 @@ file_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
 #else
 #define file_map NULL
 #endif
+
+/* After a range became a hole, or went with the end of the file. */
+static void
+forget_data (struct file *file)
+{
+  LOCK_FOR_SCOPE (&file->data_lock);
+  file->data_start = file->data_end = 0;
+  file->data_version++;
+}
 
 static void
 file_readahead (struct media *media, uint64_t offset, uint64_t count)
@@ -480,18 +505,25 @@ file_readahead (struct media *media, uint64_t offset, uint64_t count)
 
 /* With file->lock held and the file pinned. */
 static int
-lock_first (struct file *file, int fd, struct vmdk_error *err)
+lock_first (struct file *file, int fd, enum media_lock lock,
+            struct vmdk_error *err)
 {
   struct stat st;
 
-  if (file->is_locked)
+  if (file->is_locked && lock <= file->held)
     return 0;
-  if (file_lock_read (fd, err) == -1)
+  /* If the writer's lock were refused, the reader's would be gone too. */
+  if (file->is_locked)
+    return fail (err, ERR_ARGUMENT, "is locked for reading already");
+  if ((lock == MEDIA_LOCK_WRITE ? file_lock_write (fd, err)
+                                : file_lock_read (fd, err))
+      == -1)
     return -1;
   if (fstat (fd, &st) == -1)
     return fail_errno (err, errno, "fstat");
   file->modified = st.st_mtim;
   file->is_locked = true;
+  file->held = lock;
   return 0;
 }
 
@@ -502,14 +534,101 @@ file_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
   const int fd = file_pin (file, err);
   int r;
 
-  (void) lock; /* there is one kind as yet */
   if (fd == -1)
     return -1;
   {
     LOCK_FOR_SCOPE (&file->lock);
-    r = lock_first (file, fd, err);
+    r = lock_first (file, fd, lock, err);
   }
   file_unpin (file);
+  return r;
+}
+
+static int
+writable_pwrite (struct media *media, const void *buf, size_t count,
+                 uint64_t offset, struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  const uint64_t size = media->size;
+
+  if (range_inside (offset, count, size))
+    return file_write (file->fd, buf, count, offset, err);
+  if (!media->is_regular)
+    return fail_errno (err, ENOSPC,
+                       "writing %zu bytes at byte %" PRIu64
+                       " of a device that ends at byte %" PRIu64,
+                       count, offset, size);
+  LOCK_FOR_SCOPE (&file->length_lock);
+  return file_write (file->fd, buf, count, offset, err);
+}
+
+/* When a write-back fails, the kernel tells it once and then forgets the
+ * bytes as if they had been written, so a flush that succeeds after one that
+ * failed says nothing.  The lock is for the flush that began before another
+ * one was told.
+ */
+static int
+writable_flush (struct media *media, struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  LOCK_FOR_SCOPE (&file->flush_lock);
+
+  if (file->flush_errnum)
+    return fail_errno (err, file->flush_errnum,
+                       "an earlier flush failed, so what was written before "
+                       "it may be lost");
+  if (file_flush (file->fd, err) == 0)
+    return 0;
+  file->flush_errnum = err->errnum;
+  return -1;
+}
+
+/* Where the file system cannot promise space, the file is made longer in two
+ * steps, between which no other thread may do that.
+ */
+static int
+writable_reserve (struct media *media, uint64_t offset, uint64_t count,
+                  struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  const uint64_t size = media->size;
+
+  if (media->is_regular) {
+    LOCK_FOR_SCOPE (&file->length_lock);
+    return file_reserve (file->fd, offset, count, err);
+  }
+  if (!range_inside (offset, count, size))
+    return fail_errno (err, ENOSPC,
+                       "%" PRIu64 " bytes at byte %" PRIu64
+                       " of a device that ends at byte %" PRIu64,
+                       count, offset, size);
+  return 0;
+}
+
+static int
+writable_truncate (struct media *media, uint64_t size, struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  int r;
+
+  if (!media->is_regular)
+    return fail (err, ERR_UNSUPPORTED, "the size of a device is fixed");
+  {
+    LOCK_FOR_SCOPE (&file->length_lock);
+    r = file_truncate (file->fd, size, err);
+  }
+  forget_data (file);
+  return r;
+}
+
+static int
+writable_punch (struct media *media, uint64_t offset, uint64_t count,
+                struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  const int r = file_punch (file->fd, offset, count, err);
+
+  forget_data (file);
   return r;
 }
 
@@ -533,6 +652,8 @@ file_close (struct media *media)
     close (file->fd);
   pthread_mutex_destroy (&file->lock);
   pthread_mutex_destroy (&file->data_lock);
+  pthread_mutex_destroy (&file->length_lock);
+  pthread_mutex_destroy (&file->flush_lock);
   free (file->source.path);
   free (media->name);
   free (file);
@@ -540,6 +661,19 @@ file_close (struct media *media)
 
 static const struct media_ops file_ops = {
   .pread = file_pread,
+  .map = file_map,
+  .readahead = file_readahead,
+  .lock = file_lock,
+  .close = file_close,
+};
+
+static const struct media_ops writable_ops = {
+  .pread = file_pread,
+  .pwrite = writable_pwrite,
+  .flush = writable_flush,
+  .reserve = writable_reserve,
+  .truncate = writable_truncate,
+  .punch = writable_punch,
   .map = file_map,
   .readahead = file_readahead,
   .lock = file_lock,
@@ -568,6 +702,7 @@ file_examine (struct file *file, struct vmdk_error *err)
 {
   struct media *media = &file->media;
   struct stat st;
+  uint64_t size;
 
   if (fstat (file->fd, &st) == -1)
     return fail_errno (err, errno, "fstat");
@@ -575,13 +710,22 @@ file_examine (struct file *file, struct vmdk_error *err)
   media->identity.device = st.st_dev;
   media->identity.inode = st.st_ino;
   if (media->is_regular)
-    media->size = (uint64_t) st.st_size;
+    size = (uint64_t) st.st_size;
   else if (!S_ISBLK (st.st_mode))
     return fail (err, ERR_DENIED,
                  "is neither a regular file nor a block device");
-  else if (device_size (file->fd, &media->size, err) == -1)
+  else if (device_size (file->fd, &size, err) == -1)
     return -1;
+  media->size = size;
   return make_blocking (file->fd, err);
+}
+
+static bool
+is_writable (int fd)
+{
+  const int flags = fcntl (fd, F_GETFL);
+
+  return flags != -1 && (flags & O_ACCMODE) == O_RDWR;
 }
 
 struct media *
@@ -599,16 +743,18 @@ media_file_new (int fd, char *name, struct media_file_source source,
     return NULL;
   }
   media = &file->media;
-  media->ops = &file_ops;
+  media->ops = is_writable (fd) ? &writable_ops : &file_ops;
   media->name = name;
   file->source = source;
   file->fd = fd;
   pthread_mutex_init (&file->lock, NULL);
   pthread_mutex_init (&file->data_lock, NULL);
+  pthread_mutex_init (&file->length_lock, NULL);
+  pthread_mutex_init (&file->flush_lock, NULL);
   if (file_examine (file, err) == -1)
     return NULL;
-  if (!media->is_regular)
-    file->source.dirfd = -1; /* a device is not opened twice */
+  if (!media->is_regular || media->ops == &writable_ops)
+    file->source.dirfd = -1; /* a device is not opened twice either */
   if (file->source.dirfd != -1) {
     pool_reserve ();
     pool_publish (file, fd);

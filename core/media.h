@@ -57,8 +57,9 @@ struct media_ops {
   int (*flush) (struct media *media, struct vmdk_error *err);
 
   /* Make sure that writing within [offset, offset+count) cannot fail for
-   * want of space, extending the file if need be.  A file system that cannot
-   * promise that is not an error; ENOSPC is.  NULL: cannot.
+   * want of space, extending the file if need be: afterwards it reaches at
+   * least that far, and what nobody wrote reads as zeros.  A file system that
+   * cannot promise space is not an error; ENOSPC is.  NULL: cannot.
    */
   int (*reserve) (struct media *media, uint64_t offset, uint64_t count,
                   struct vmdk_error *err);
@@ -66,7 +67,9 @@ struct media_ops {
   /* Set the size.  NULL: cannot. */
   int (*truncate) (struct media *media, uint64_t size, struct vmdk_error *err);
 
-  /* Turn a range into a hole that reads as zeros.  NULL: cannot. */
+  /* Turn a range, which lies within the size, into a hole that reads as
+   * zeros.  NULL, or ERR_UNSUPPORTED: cannot.
+   */
   int (*punch) (struct media *media, uint64_t offset, uint64_t count,
                 struct vmdk_error *err);
 
@@ -96,7 +99,7 @@ struct media_ops {
 /* Embedded first in each implementation. */
 struct media {
   const struct media_ops *ops;
-  char *name;    /* for messages; owned */
+  char *name; /* for messages; owned */
 
   /* Bytes, as found at open; only our own writes change it.  Reads beyond it
    * are refused before they reach the file.
@@ -114,23 +117,34 @@ extern int media_pread (struct media *media, void *buf, size_t count,
   __attribute__ ((warn_unused_result, nonnull (1, 5)));
 
 /* Write exactly COUNT bytes at OFFSET.  ERR_READ_ONLY for a medium that
- * cannot be written.  The size follows.
+ * cannot be written, which holds for all below but media_flush too.  The
+ * size follows.  After a failure the range holds old bytes or new ones.
  */
 extern int media_pwrite (struct media *media, const void *buf, size_t count,
                          uint64_t offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5)));
 
-/* As the ops; a medium without reserve promises nothing, one without punch
- * gets zeros written.  media_truncate sets the size.
+/* Once this has failed it fails for good: nobody knows any more what was
+ * lost.
  */
 extern int media_flush (struct media *media, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* As the ops.  A medium without reserve promises nothing, and its size stays;
+ * else the size follows.
+ */
 extern int media_reserve (struct media *media, uint64_t offset, uint64_t count,
                           struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* To shorten below what other threads are writing is the caller's mistake. */
 extern int media_truncate (struct media *media, uint64_t size,
                            struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* Where there can be no hole, zeros are written.  A range outside the size is
+ * ERR_DAMAGED.
+ */
 extern int media_punch (struct media *media, uint64_t offset, uint64_t count,
                         struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));
@@ -143,7 +157,9 @@ extern int media_map (struct media *media, uint64_t offset, uint64_t count,
 extern void media_readahead (struct media *media, uint64_t offset,
                              uint64_t count) __attribute__ ((nonnull (1)));
 
-/* As ops->lock; 0 for a medium without one. */
+/* As ops->lock; 0 for a medium without one.  MEDIA_LOCK_WRITE is for media
+ * that can be written, and cannot follow MEDIA_LOCK_READ.
+ */
 extern int media_lock (struct media *media, enum media_lock lock,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
@@ -163,7 +179,9 @@ DEFINE_CLEANUP (media, struct media *, media_close)
  * tells how to get the file back after its descriptor was given up, because
  * split disks can have thousands of extents (see the pool in media-file.c);
  * the file must then still be the same one, reached without following a
- * symbolic link at the end of the path.
+ * symbolic link at the end of the path.  The medium can be written when FD
+ * can; then FD stays open whatever SOURCE says, because nobody else may come
+ * in while a writer's lock is given up.
  */
 struct media_file_source {
   int dirfd;  /* borrowed; outlives the medium; -1: keep FD open for good */
@@ -174,9 +192,9 @@ extern struct media *media_file_new (int fd, char *name,
                                      struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2, 4)));
 
-/* openat for reading, as careful as a stranger's file needs: does not block,
- * takes no terminal, and leaves the access time alone where the kernel lets
- * us.  FLAGS are added (O_NOFOLLOW, O_DIRECTORY).  Sets errno.
+/* openat, as careful as a stranger's file needs: does not block, takes no
+ * terminal, and leaves the access time alone where the kernel lets us.  FLAGS
+ * are O_RDONLY or O_RDWR, with O_NOFOLLOW or O_DIRECTORY.  Sets errno.
  */
 extern int media_file_openat (int dirfd, const char *path, int flags)
   __attribute__ ((warn_unused_result, nonnull (2)));
@@ -187,7 +205,9 @@ extern int media_file_openat (int dirfd, const char *path, int flags)
  */
 extern void media_file_pool_limit (size_t limit);
 
-/* media-memory.c: COUNT bytes, copied from BYTES.  Tests and fuzzing. */
+/* media-memory.c: COUNT bytes, copied from BYTES.  Read-only; a store in
+ * memory has writable ones.  Tests and fuzzing.
+ */
 extern struct media *media_memory_new (const char *name, const void *bytes,
                                        size_t count, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));

@@ -10,6 +10,9 @@
  * wait (a FIFO), and again afterwards, because it can have been exchanged in
  * between.
  *
+ * store_flush knows only of the folder itself.  A change in one below it is
+ * made durable at once; such names are rare.
+ *
  * VMware's hosted products lock FILE by a folder FILE.lck, in which each
  * user of FILE has a member.  We look and change nothing there.
  */
@@ -83,6 +86,30 @@ fail_open (struct vmdk_error *err, int errnum)
   return fail_errno (err, errnum, "cannot be opened");
 }
 
+/* EACCES is not for want of a way to the file: we have just looked at it. */
+static int
+fail_open_writable (struct vmdk_error *err, int errnum)
+{
+  switch (errnum) {
+  case EROFS:
+    return fail (err, ERR_READ_ONLY,
+                 "is on a read-only file system; open it read-only or mount "
+                 "that writable");
+  case EACCES:
+    return fail (err, ERR_READ_ONLY,
+                 "its permissions do not let us write it; change them or open "
+                 "it read-only");
+  case EPERM:
+    return fail (err, ERR_READ_ONLY,
+                 "is marked as immutable or append-only (see lsattr); change "
+                 "that or open it read-only");
+  case ETXTBSY:
+    return fail (err, ERR_LOCKED,
+                 "is being run as a program or used as swap space");
+  }
+  return fail_open (err, errnum);
+}
+
 static int
 check_type (const struct stat *st, enum store_open_flags flags,
             struct vmdk_error *err)
@@ -141,6 +168,7 @@ open_base (int parent, const char *base, enum store_open_flags flags,
            struct vmdk_error *err)
 {
   const bool follow = flags & STORE_FROM_USER;
+  const bool writable = flags & STORE_WRITABLE;
   CLEANUP_FD int fd = -1;
   struct stat before, after;
 
@@ -148,9 +176,10 @@ open_base (int parent, const char *base, enum store_open_flags flags,
     return fail_open (err, errno);
   if (check_type (&before, flags, err) == -1)
     return -1;
-  fd = media_file_openat (parent, base, follow ? 0 : O_NOFOLLOW);
+  fd = media_file_openat (
+    parent, base, (writable ? O_RDWR : O_RDONLY) | (follow ? 0 : O_NOFOLLOW));
   if (fd == -1)
-    return fail_open (err, errno);
+    return writable ? fail_open_writable (err, errno) : fail_open (err, errno);
   if (fstat (fd, &after) == -1)
     return fail_errno (err, errno, "fstat");
   if (before.st_dev != after.st_dev || before.st_ino != after.st_ino
@@ -205,21 +234,21 @@ walk_down (const struct store_dir *dir, char *name, const char **base,
 
 static int
 open_inside (const struct store_dir *dir, const char *name,
-             struct vmdk_error *err)
+             enum store_open_flags flags, struct vmdk_error *err)
 {
   CLEANUP_FREE char *path = NULL;
   CLEANUP_FD int parent = -1;
   const char *base = NULL;
 
   if (!strchr (name, '/'))
-    return open_base (dir->fd, name, STORE_FROM_FILE, err);
+    return open_base (dir->fd, name, flags, err);
   path = strdup (name);
   if (!path)
     return fail_memory (err);
   parent = walk_down (dir, path, &base, err);
   if (parent == -1)
     return -1;
-  return open_base (parent, base, STORE_FROM_FILE, err);
+  return open_base (parent, base, flags, err);
 }
 
 /* A file that was reached through the operator's links cannot be had back
@@ -243,7 +272,7 @@ dir_open (struct store *store, const char *name, enum store_open_flags flags,
     return NULL;
   }
   fd = from_user ? open_base (dir->fd, name, flags, err)
-                 : open_inside (dir, name, err);
+                 : open_inside (dir, name, flags, err);
   if (fd == -1) {
     free (source.path);
     return NULL;
@@ -251,11 +280,166 @@ dir_open (struct store *store, const char *name, enum store_open_flags flags,
   return media_file_new (fd, steal_ptr (&copy), source, err);
 }
 
+/* Where a name that is to change lives. */
+struct place {
+  int parent; /* the folder's descriptor; owned */
+  bool below; /* it is not the store's own */
+  char *path; /* owned */
+  const char *base;
+};
+#define PLACE_EMPTY \
+  {                 \
+    .parent = -1    \
+  }
+
+static void
+cleanup_place (struct place *place)
+{
+  cleanup_fd (&place->parent);
+  cleanup_free (&place->path);
+}
+#define CLEANUP_PLACE CLEANUP (place)
+
+static int
+find_place (const struct store_dir *dir, const char *name, struct place *place,
+            struct vmdk_error *err)
+{
+  place->below = strchr (name, '/');
+  place->path = strdup (name);
+  if (!place->path)
+    return fail_memory (err);
+  place->parent = walk_down (dir, place->path, &place->base, err);
+  if (place->parent != -1)
+    return 0;
+  return err->kind == ERR_MISSING
+           ? fail (err, ERR_MISSING, "its folder is not there")
+           : -1;
+}
+
+/* FOLDER cannot be used itself: it is open for searching only. */
+static int
+sync_folder (int folder, struct vmdk_error *err)
+{
+  CLEANUP_FD int fd = media_file_openat (folder, ".", O_RDONLY | O_DIRECTORY);
+  int r;
+
+  if (fd == -1)
+    return fail_errno (err, errno, "its folder cannot be opened to flush it");
+  do
+    r = fsync (fd);
+  while (r == -1 && errno == EINTR);
+  if (r == -1)
+    return fail_errno (err, errno, "flushing its folder");
+  return 0;
+}
+
+static int
+place_changed (const struct place *place, struct vmdk_error *err)
+{
+  return place->below ? sync_folder (place->parent, err) : 0;
+}
+
+static int
+fail_change (struct vmdk_error *err, int errnum, const char *what)
+{
+  if (errnum == ENOENT)
+    return fail (err, ERR_MISSING, "no such file");
+  if (errnum == EROFS)
+    return fail (err, ERR_READ_ONLY, "%s: its file system is read-only", what);
+  return fail_errno (err, errnum, "%s", what);
+}
+
+static int
+fail_create (struct vmdk_error *err, int errnum)
+{
+  if (errnum != EEXIST)
+    return fail_change (err, errnum, "cannot be created");
+  fail (err, ERR_ARGUMENT, "exists already");
+  err->errnum = EEXIST;
+  return -1;
+}
+
+#define CREATE_FLAGS \
+  (O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY)
+
+static struct media *
+dir_create (struct store *store, const char *name, unsigned mode,
+            struct vmdk_error *err)
+{
+  const struct media_file_source source = { .dirfd = -1 };
+  CLEANUP_PLACE struct place place = PLACE_EMPTY;
+  CLEANUP_FREE char *copy = strdup (name);
+  struct media *media = NULL;
+  int fd;
+
+  if (!copy) {
+    fail_memory (err);
+    return NULL;
+  }
+  if (find_place ((struct store_dir *) store, name, &place, err) == -1)
+    return NULL;
+  fd = openat (place.parent, place.base, CREATE_FLAGS, mode & 0777);
+  if (fd == -1) {
+    fail_create (err, errno);
+    return NULL;
+  }
+  if (place_changed (&place, err) == 0)
+    media = media_file_new (fd, steal_ptr (&copy), source, err);
+  else
+    close (fd);
+  if (!media)
+    unlinkat (place.parent, place.base, 0);
+  return media;
+}
+
+static int
+dir_remove (struct store *store, const char *name, struct vmdk_error *err)
+{
+  CLEANUP_PLACE struct place place = PLACE_EMPTY;
+
+  if (find_place ((struct store_dir *) store, name, &place, err) == -1)
+    return -1;
+  if (unlinkat (place.parent, place.base, 0) == -1)
+    return fail_change (err, errno, "cannot be removed");
+  return place_changed (&place, err);
+}
+
+static int
+dir_rename (struct store *store, const char *from, const char *to,
+            struct vmdk_error *err)
+{
+  const struct store_dir *dir = (struct store_dir *) store;
+  CLEANUP_PLACE struct place source = PLACE_EMPTY, target = PLACE_EMPTY;
+  struct stat st;
+
+  if (find_place (dir, from, &source, err) == -1)
+    return -1;
+  if (find_place (dir, to, &target, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to));
+  if (fstatat (source.parent, source.base, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return fail_open (err, errno);
+  if (check_type (&st, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if (renameat (source.parent, source.base, target.parent, target.base) == -1)
+    return fail_change (err, errno, "cannot be renamed");
+  /* The new name first, lest the file have none. */
+  if (place_changed (&target, err) == -1)
+    return -1;
+  return place_changed (&source, err);
+}
+
+static int
+dir_flush (struct store *store, struct vmdk_error *err)
+{
+  return sync_folder (((struct store_dir *) store)->fd, err);
+}
+
 /* Returns NULL on errors. */
 static DIR *
 open_list (int parent, const char *name, struct vmdk_error *err)
 {
-  const int fd = media_file_openat (parent, name, O_DIRECTORY | O_NOFOLLOW);
+  const int fd =
+    media_file_openat (parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   DIR *list = fd == -1 ? NULL : fdopendir (fd);
   const int errnum = errno;
 
@@ -342,7 +526,7 @@ read_member (int folder, const char *member, char text[LCK_MEMBER_SIZE + 1])
     errno = EINVAL;
     return -1;
   }
-  fd = media_file_openat (folder, member, O_NOFOLLOW);
+  fd = media_file_openat (folder, member, O_RDONLY | O_NOFOLLOW);
   if (fd == -1)
     return -1;
   do
@@ -496,6 +680,10 @@ static const struct store_ops dir_ops = {
   .folder = dir_folder,
   .list = dir_list,
   .lock_holder = dir_lock_holder,
+  .create = dir_create,
+  .remove = dir_remove,
+  .rename = dir_rename,
+  .flush = dir_flush,
   .close = dir_close,
 };
 

@@ -50,18 +50,37 @@ store_name_is_inside (const char *name)
   }
 }
 
+static int
+check_inside (const char *name, struct vmdk_error *err)
+{
+  if (store_name_is_inside (name))
+    return 0;
+  return fail (err, ERR_DENIED, "is not a name inside its folder");
+}
+
+static int
+check_changes (const struct store *store, struct vmdk_error *err)
+{
+  if (store->ops->create)
+    return 0;
+  return fail (err, ERR_READ_ONLY,
+               "nothing in %s can be changed; open it read-only or copy it "
+               "out",
+               NAME (store->name));
+}
+
 struct media *
 store_open (struct store *store, const char *name, enum store_open_flags flags,
             struct vmdk_error *err)
 {
-  if (!(flags & STORE_FROM_USER) && !store_name_is_inside (name)) {
-    fail (err, ERR_DENIED, "is not a name inside its folder");
+  if (!(flags & STORE_FROM_USER) && check_inside (name, err) == -1)
     return NULL;
-  }
   if (*name == '\0') {
     fail (err, ERR_MISSING, "the name is empty");
     return NULL;
   }
+  if ((flags & STORE_WRITABLE) && check_changes (store, err) == -1)
+    return NULL;
   return store->ops->open (store, name, flags, err);
 }
 
@@ -94,6 +113,42 @@ store_lock_holder (struct store *store, const char *name, char *holder,
   if (!store->ops->lock_holder)
     return 0;
   return store->ops->lock_holder (store, name, holder, holder_size, err);
+}
+
+struct media *
+store_create (struct store *store, const char *name, unsigned mode,
+              struct vmdk_error *err)
+{
+  if (check_inside (name, err) == -1 || check_changes (store, err) == -1)
+    return NULL;
+  return store->ops->create (store, name, mode, err);
+}
+
+int
+store_remove (struct store *store, const char *name, struct vmdk_error *err)
+{
+  if (check_inside (name, err) == -1 || check_changes (store, err) == -1)
+    return -1;
+  return store->ops->remove (store, name, err);
+}
+
+int
+store_rename (struct store *store, const char *from, const char *to,
+              struct vmdk_error *err)
+{
+  if (check_inside (from, err) == -1)
+    return -1;
+  if (check_inside (to, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to));
+  if (check_changes (store, err) == -1)
+    return -1;
+  return store->ops->rename (store, from, to, err);
+}
+
+int
+store_flush (struct store *store, struct vmdk_error *err)
+{
+  return store->ops->flush ? store->ops->flush (store, err) : 0;
 }
 
 void

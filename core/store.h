@@ -72,7 +72,8 @@ struct store_ops {
 
   /* Make a new, empty, writable file; it must not exist.  NAME obeys the
    * rules of STORE_FROM_FILE.  MODE is the file's permissions before the
-   * umask.  This and the next three are NULL in a store that cannot change.
+   * umask.  errnum is EEXIST when NAME is there already.  This and the next
+   * three are NULL in a store that cannot change.
    */
   struct media *(*create) (struct store *store, const char *name,
                            unsigned mode, struct vmdk_error *err);
@@ -112,19 +113,22 @@ extern int store_list (struct store *store,
                        void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
-/* HOLDER_SIZE is not 0; some 500 bytes hold any text whole. */
+/* As the ops; ERR_READ_ONLY for a store that cannot change.  To flush such a
+ * store is no error.
+ */
 extern struct media *store_create (struct store *store, const char *name,
                                    unsigned mode, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 extern int store_remove (struct store *store, const char *name,
                          struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
-extern int store_rename (struct store *store, const char *from,
-                         const char *to, struct vmdk_error *err)
+extern int store_rename (struct store *store, const char *from, const char *to,
+                         struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 extern int store_flush (struct store *store, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
+/* HOLDER_SIZE is not 0; some 500 bytes hold any text whole. */
 extern int store_lock_holder (struct store *store, const char *name,
                               char *holder, size_t holder_size,
                               struct vmdk_error *err)
@@ -171,12 +175,13 @@ extern bool store_tar_probe (struct media *media)
   __attribute__ ((nonnull (1)));
 
 /* store-memory.c: a table of names and bytes, which are copied.  Tests and
- * fuzzing.  Each open of a name gives a new medium over the same bytes.
+ * fuzzing.  Each open of a name gives a new medium over the same bytes; as
+ * with files, they live on while such a medium does.
  */
 extern struct store *store_memory_new (const char *name,
                                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
-/* An older entry of that name is replaced; media over it must be closed. */
+/* An older entry of that name is replaced. */
 extern int store_memory_add (struct store *store, const char *name,
                              const void *bytes, size_t count,
                              struct vmdk_error *err)
