@@ -30,7 +30,12 @@ struct chain {
   struct link *links[CHAIN_MAX_LINKS];
   uint64_t visible[CHAIN_MAX_LINKS]; /* invariant 2 */
   struct store_list stores;          /* parents' folders */
-  struct owners *owners;             /* NULL for short chains */
+
+  /* Who answers, among the links from owners_from on, which do not change.
+   * NULL for short chains.
+   */
+  struct owners *owners;
+  size_t owners_from;
 };
 
 /* -- Opening ------------------------------------------------------------ */
@@ -337,8 +342,10 @@ open_links (struct chain *chain, struct store *store, const char *name,
     .names = &rules->names,
     .store = store,
     .name = name,
-    .media = store_open (store, name, flags, err),
+    .media = store_open (store, name,
+                         flags | (rules->writable ? STORE_WRITABLE : 0), err),
     .lone_extent = rules->lone_extent,
+    .writable = rules->writable,
   };
   struct link *top;
 
@@ -378,9 +385,13 @@ chain_open (struct store *store, const char *name, enum store_open_flags flags,
   chain->rules = rules->open;
   if (open_links (chain, store, name, flags, rules, err) == -1)
     return NULL;
-  if (chain->nr_links > 2) {
-    chain->owners = owners_new (chain->rules.resources->tables, chain->links,
-                                chain->visible, chain->nr_links, err);
+  /* The first link of a writable chain is asked each time. */
+  chain->owners_from = rules->writable ? 1 : 0;
+  if (chain->nr_links - chain->owners_from > 2) {
+    chain->owners = owners_new (chain->rules.resources->tables,
+                                chain->links + chain->owners_from,
+                                chain->visible + chain->owners_from,
+                                chain->nr_links - chain->owners_from, err);
     if (!chain->owners)
       return NULL;
   }
@@ -419,6 +430,34 @@ chain_link (const struct chain *chain, size_t i)
   return chain->links[i];
 }
 
+/* -- Writing ------------------------------------------------------------ */
+
+int
+chain_read_below (struct chain *chain, void *buf, size_t count,
+                  uint64_t offset, struct vmdk_error *err)
+{
+  uint8_t *out = buf;
+  struct chain_walk walk;
+  struct run run;
+  int r;
+
+  chain_walk_start (&walk, chain, offset, count, MAP_WHERE);
+  walk.first = 1;
+  while ((r = chain_walk_next (&walk, &run, err)) == 0 && run.length > 0) {
+    if (run.state == RUN_DATA)
+      r = media_pread (run.media, out, run.length, run.media_offset, err);
+    else if (run.state == RUN_PACKED || run.state == RUN_DAMAGED)
+      r = extent_read (run.extent, out, run.length, run.extent_offset, err);
+    else
+      memset (out, 0, run.length);
+    if (r == -1)
+      break;
+    out += run.length;
+  }
+  chain_walk_finish (&walk);
+  return r;
+}
+
 /* -- Walking ------------------------------------------------------------ */
 
 void
@@ -429,6 +468,7 @@ chain_walk_start (struct chain_walk *walk, struct chain *chain,
   walk->offset = offset;
   walk->end = offset + count;
   walk->detail = detail;
+  walk->first = 0;
   walk->owners.block = NULL;
   memset (walk->absent_to, 0, chain->nr_links * sizeof walk->absent_to[0]);
 }
@@ -440,24 +480,24 @@ chain_walk_finish (struct chain_walk *walk)
     owners_view_finish (walk->chain->owners, &walk->owners);
 }
 
-/* Which link to ask first, and up to where that is the answer. */
+/* Which link to ask first among those that have a map of owners, and up to
+ * where that is the answer.
+ */
 static size_t
-first_link (struct chain_walk *walk, uint64_t *end)
+find_owner (struct chain_walk *walk, uint64_t *end)
 {
   struct chain *chain = walk->chain;
   struct vmdk_error ignored;
   uint64_t length;
   int owner;
 
-  *end = walk->end;
-  if (!chain->owners || walk->detail != MAP_WHERE)
-    return 0;
   owner = owners_find (chain->owners, &walk->owners, walk->offset,
-                       walk->end - walk->offset, &length, &ignored);
+                       *end - walk->offset, &length, &ignored);
   if (owner == -1)
-    return 0; /* the links themselves know */
+    return chain->owners_from; /* the links themselves know */
   *end = walk->offset + length;
-  return owner == OWNER_NONE ? chain->nr_links : (size_t) owner;
+  return owner == OWNER_NONE ? chain->nr_links
+                             : chain->owners_from + (size_t) owner;
 }
 
 static void
@@ -471,14 +511,20 @@ chain_walk_next (struct chain_walk *walk, struct run *run,
                  struct vmdk_error *err)
 {
   struct chain *chain = walk->chain;
+  const bool use_owners = chain->owners && walk->detail == MAP_WHERE;
   const uint64_t offset = walk->offset;
-  uint64_t end;
+  uint64_t end = walk->end;
 
-  if (offset == walk->end) {
+  if (offset == end) {
     set_hole (run, 0);
     return 0;
   }
-  for (size_t i = first_link (walk, &end); i < chain->nr_links; i++) {
+  for (size_t i = walk->first; i < chain->nr_links; i++) {
+    if (use_owners && i == chain->owners_from) {
+      i = find_owner (walk, &end);
+      if (i == chain->nr_links)
+        break;
+    }
     if (offset >= chain->visible[i]) /* invariant 2 */
       break;
     if (walk->absent_to[i] > offset) {

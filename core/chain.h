@@ -26,6 +26,13 @@
  */
 #define CHAIN_WARN_LINKS 33
 
+/* What becomes of writes whose bytes are all zero. */
+enum detect_zeroes {
+  DETECT_OFF,   /* they are written */
+  DETECT_ON,    /* nothing is allocated for them */
+  DETECT_UNMAP, /* and what was there is freed */
+};
+
 struct chain_rules {
   struct open_rules open;  /* copied */
   struct name_rules names; /* borrowed for the call */
@@ -33,6 +40,7 @@ struct chain_rules {
   bool ignore_cid;         /* accept a parent whose CID does not match */
   bool lone_extent;        /* see struct link_source */
   bool writable;           /* the first link; its ancestors are only read */
+  enum detect_zeroes detect_zeroes; /* see disk_write */
 
   /* The parent of the first link, in place of its hint; a path of the
    * operator's.  Then folders to look in for parents that are not where
@@ -73,6 +81,7 @@ struct chain_walk {
   struct chain *chain;
   uint64_t offset, end;
   enum map_detail detail;
+  size_t first;                        /* link; those above are not seen */
   struct owners_view owners;           /* reading only */
   uint64_t absent_to[CHAIN_MAX_LINKS]; /* link i is ABSENT up to here */
 };
@@ -89,6 +98,13 @@ extern void chain_walk_start (struct chain_walk *walk, struct chain *chain,
 extern int chain_walk_next (struct chain_walk *walk, struct run *run,
                             struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* Read what is seen without the first link, which is being written: its
+ * parent's contents, zeros beyond the parent's end.
+ */
+extern int chain_read_below (struct chain *chain, void *buf, size_t count,
+                             uint64_t offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
 
 /* Always call it, also before the end was reached. */
 extern void chain_walk_finish (struct chain_walk *walk)

@@ -18,20 +18,21 @@
 /* The names are createType's; qemu-img and VMware's tools make the same. */
 enum disk_type {
   DISK_MONOLITHIC_SPARSE,
-  DISK_MONOLITHIC_FLAT,
-  DISK_SPLIT_SPARSE, /* twoGbMaxExtentSparse */
-  DISK_SPLIT_FLAT,   /* twoGbMaxExtentFlat */
-  DISK_VMFS_FLAT,    /* vmfs, space allocated */
-  DISK_VMFS_THIN,    /* vmfs, a file with holes */
-  DISK_VMFS_SPARSE,  /* vmfsSparse: COWD; only as a child makes sense */
+  DISK_MONOLITHIC_FLAT, /* flat ones but for vmfs are files with holes */
+  DISK_SPLIT_SPARSE,    /* twoGbMaxExtentSparse */
+  DISK_SPLIT_FLAT,      /* twoGbMaxExtentFlat */
+  DISK_VMFS_FLAT,       /* vmfs, space allocated */
+  DISK_VMFS_THIN,       /* vmfs, marked as thin */
+  DISK_VMFS_SPARSE,     /* vmfsSparse: COWD; only as a child makes sense */
   DISK_STREAM_OPTIMIZED,
 };
 
 struct create_rules {
   enum disk_type type;
   uint64_t size;       /* bytes, a multiple of 512, not 0 */
-  uint64_t grain_size; /* bytes; 0: the type's usual one */
-  const char *adapter; /* "ide", "buslogic", "lsilogic", "legacyESX" */
+  uint64_t grain_size; /* bytes; 0: the type's usual one; must be for flat */
+  const char *adapter; /* "ide", "buslogic", "lsilogic", "legacyESX"; NULL:
+                          "lsilogic" */
   unsigned hw_version; /* ddb.virtualHWVersion; 0: 4 */
 };
 
@@ -42,8 +43,9 @@ extern int disk_type_parse (const char *name) __attribute__ ((nonnull (1)));
 extern const char *disk_type_name (enum disk_type type);
 
 /* Make the disk NAME in STORE and make it durable.  ERR_ARGUMENT for sizes
- * beyond what the type can hold (naming the limit), EEXIST for a name that
- * is taken.
+ * beyond what the type can hold (naming the limit), for a NAME that is no bare
+ * one or cannot be written in a descriptor, and, with errnum EEXIST, for a
+ * name that is taken.
  */
 extern int disk_create (struct store *store, const char *name,
                         const struct create_rules *rules,

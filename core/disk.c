@@ -14,13 +14,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "checked.h"
+#include "commit.h"
 #include "disk.h"
 #include "vector.h"
 
 struct disk {
   struct chain *chain;
+
+  /* For a writable disk. */
+  struct link *top;
+  struct committer *committer; /* NULL: read-only */
+  enum detect_zeroes detect_zeroes;
 };
+
+/* What the committer calls: see commit.h. */
+static int
+commit_extents (void *opaque, struct vmdk_error *err)
+{
+  struct disk *disk = opaque;
+
+  for (size_t i = 0; i < disk->top->nr_extents; i++) {
+    struct extent *extent = disk->top->extents[i];
+
+    if (extent->ops->flush && !extent->why_read_only
+        && extent->ops->flush (extent, err) == -1)
+      return fail_prefix (err, "%s", NAME (extent->name));
+  }
+  return 0;
+}
 
 struct disk *
 disk_open (struct store *store, const char *name, enum store_open_flags flags,
@@ -35,6 +58,14 @@ disk_open (struct store *store, const char *name, enum store_open_flags flags,
   disk->chain = chain_open (store, name, flags, rules, err);
   if (!disk->chain)
     return NULL;
+  if (rules->writable) {
+    disk->top = chain_link (disk->chain, 0);
+    disk->detect_zeroes = rules->detect_zeroes;
+    disk->committer =
+      committer_new (commit_extents, disk, &rules->open.log, err);
+    if (!disk->committer)
+      return NULL;
+  }
   return steal_ptr (&disk);
 }
 
@@ -43,6 +74,7 @@ disk_close (struct disk *disk)
 {
   if (!disk)
     return;
+  committer_free (disk->committer); /* before what it commits */
   chain_close (disk->chain);
   free (disk);
 }
@@ -133,6 +165,29 @@ read_run (struct pending *p, const struct run *run, uint8_t *buf,
   return fail (err, ERR_SYSTEM, "run of unknown state %d", (int) run->state);
 }
 
+/* Freed room of a link that is being written must not be used again while a
+ * request reads it.
+ */
+static void
+use_extents (struct disk *disk, uint64_t offset, uint64_t count, bool begin)
+{
+  const struct link *top = disk->top;
+
+  if (!top || count == 0)
+    return;
+  for (size_t i = link_find_extent (top, offset);
+       i < top->nr_extents && top->starts[i] < offset + count; i++) {
+    struct extent *extent = top->extents[i];
+
+    if (extent->why_read_only || !extent->ops->use_begin)
+      continue;
+    if (begin)
+      extent->ops->use_begin (extent);
+    else
+      extent->ops->use_end (extent);
+  }
+}
+
 int
 disk_read (struct disk *disk, void *buf, size_t count, uint64_t offset,
            struct vmdk_error *err)
@@ -149,6 +204,7 @@ disk_read (struct disk *disk, void *buf, size_t count, uint64_t offset,
                  " is beyond the disk's %" PRIu64 " bytes",
                  count, offset, disk_size (disk));
 
+  use_extents (disk, offset, count, true);
   chain_walk_start (&walk, disk->chain, offset, count, MAP_WHERE);
   while ((r = chain_walk_next (&walk, &run, err)) == 0 && run.length > 0) {
     r = read_run (&pending, &run, to, err);
@@ -159,6 +215,7 @@ disk_read (struct disk *disk, void *buf, size_t count, uint64_t offset,
   if (r == 0)
     r = read_pending (&pending, err);
   chain_walk_finish (&walk);
+  use_extents (disk, offset, count, false);
   return r;
 }
 
@@ -181,6 +238,207 @@ disk_readahead (struct disk *disk, uint64_t offset, uint64_t count,
   }
   chain_walk_finish (&walk);
   return r;
+}
+
+/* -- Writing ------------------------------------------------------------ */
+
+/* Where an extent lies in the disk, for what is below it. */
+struct below_extent {
+  struct chain *chain;
+  uint64_t start;
+};
+
+static int
+read_below (void *opaque, void *buf, size_t count, uint64_t offset,
+            struct vmdk_error *err)
+{
+  const struct below_extent *where = opaque;
+
+  return chain_read_below (where->chain, buf, count, where->start + offset,
+                           err);
+}
+
+/* What a request does to its part in one extent; BUF is where that part's
+ * bytes are, if there are any.
+ */
+struct change {
+  int (*apply) (const struct change *change, struct extent *extent,
+                const uint8_t *buf, uint64_t count, uint64_t offset,
+                const struct below *below, struct vmdk_error *err);
+  const uint8_t *buf;
+  unsigned flags;
+};
+
+static int
+apply_write (const struct change *change, struct extent *extent,
+             const uint8_t *buf, uint64_t count, uint64_t offset,
+             const struct below *below, struct vmdk_error *err)
+{
+  (void) change;
+  return extent_write (extent, buf, count, offset, below, err);
+}
+
+static int
+apply_zero (const struct change *change, struct extent *extent,
+            const uint8_t *buf, uint64_t count, uint64_t offset,
+            const struct below *below, struct vmdk_error *err)
+{
+  (void) buf;
+  return extent_zero (extent, count, offset, change->flags, below, err);
+}
+
+static int
+change_extents (struct disk *disk, const struct change *change, uint64_t count,
+                uint64_t offset, struct vmdk_error *err)
+{
+  const struct link *top = disk->top;
+  const uint8_t *buf = change->buf;
+
+  while (count > 0) {
+    const size_t i = link_find_extent (top, offset);
+    const uint64_t n = min_u64 (count, top->starts[i + 1] - offset);
+    struct below_extent where = { disk->chain, top->starts[i] };
+    const struct below below = {
+      .read = chain_nr_links (disk->chain) > 1 ? read_below : NULL,
+      .opaque = &where,
+    };
+
+    if (change->apply (change, top->extents[i], buf, n,
+                       offset - top->starts[i], &below, err)
+        == -1)
+      return -1;
+    if (buf)
+      buf += n;
+    offset += n;
+    count -= n;
+  }
+  return 0;
+}
+
+static int
+change (struct disk *disk, const struct change *what, uint64_t count,
+        uint64_t offset, struct vmdk_error *err)
+{
+  int r;
+
+  if (!disk->committer)
+    return fail (err, ERR_READ_ONLY, "the disk was opened read-only");
+  if (!range_inside (offset, count, disk_size (disk)))
+    return fail (err, ERR_ARGUMENT,
+                 "write of %" PRIu64 " bytes at %" PRIu64
+                 " is beyond the disk's %" PRIu64 " bytes",
+                 count, offset, disk_size (disk));
+  if (count == 0)
+    return 0;
+  if (link_begin_changes (disk->top, err) == -1)
+    return -1;
+  r = change_extents (disk, what, count, offset, err);
+  committer_note (disk->committer);
+  return r;
+}
+
+static int
+write_plainly (struct disk *disk, const void *buf, size_t count,
+               uint64_t offset, struct vmdk_error *err)
+{
+  const struct change write = { .apply = apply_write, .buf = buf };
+
+  return change (disk, &write, count, offset, err);
+}
+
+/* How many bytes from BUF on are alike, as to being zero, in whole units. */
+static size_t
+alike (const uint8_t *buf, size_t count, uint64_t offset, uint64_t unit,
+       bool *zero)
+{
+  size_t n = min_u64 (count, unit - offset % unit);
+
+  *zero = bytes_are_zero (buf, n);
+  while (n < count) {
+    const size_t more = min_u64 (count - n, unit);
+
+    if (bytes_are_zero (buf + n, more) != *zero)
+      break;
+    n += more;
+  }
+  return n;
+}
+
+/* Zeros are looked for by the grain: less saves nothing. */
+#define DETECT_UNIT 65536
+
+int
+disk_write (struct disk *disk, const void *buf, size_t count, uint64_t offset,
+            struct vmdk_error *err)
+{
+  const uint64_t grain = disk_grain_size (disk);
+  const uint64_t unit = grain ? grain : DETECT_UNIT;
+  const uint8_t *from = buf;
+
+  if (disk->detect_zeroes == DETECT_OFF)
+    return write_plainly (disk, buf, count, offset, err);
+  while (count > 0) {
+    bool zero;
+    const size_t n = alike (from, count, offset, unit, &zero);
+    const int r =
+      zero ? disk_zero (
+        disk, n, offset,
+        disk->detect_zeroes == DETECT_UNMAP ? DISK_ZERO_MAY_FREE : 0, err)
+           : write_plainly (disk, from, n, offset, err);
+
+    if (r == -1)
+      return -1;
+    from += n;
+    offset += n;
+    count -= n;
+  }
+  return 0;
+}
+
+int
+disk_zero (struct disk *disk, uint64_t count, uint64_t offset, unsigned flags,
+           struct vmdk_error *err)
+{
+  const struct change zero = {
+    .apply = apply_zero,
+    .flags = (flags & DISK_ZERO_MAY_FREE ? ZERO_MAY_FREE : 0)
+             | (flags & DISK_ZERO_FAST ? ZERO_FAST : 0),
+  };
+
+  return change (disk, &zero, count, offset, err);
+}
+
+int
+disk_trim (struct disk *disk, uint64_t count, uint64_t offset,
+           struct vmdk_error *err)
+{
+  const struct change trim = {
+    .apply = apply_zero,
+    .flags = ZERO_MAY_FREE | ZERO_ADVICE,
+  };
+
+  return change (disk, &trim, count, offset, err);
+}
+
+int
+disk_flush (struct disk *disk, struct vmdk_error *err)
+{
+  return disk->committer ? committer_flush (disk->committer, err) : 0;
+}
+
+int
+disk_finish (struct disk *disk, struct vmdk_error *err)
+{
+  if (disk_flush (disk, err) == -1)
+    return -1;
+  for (size_t i = 0; disk->committer && i < disk->top->nr_extents; i++) {
+    struct extent *extent = disk->top->extents[i];
+
+    if (extent->ops->finish && !extent->why_read_only
+        && extent->ops->finish (extent, err) == -1)
+      return fail_prefix (err, "%s", NAME (extent->name));
+  }
+  return 0;
 }
 
 /* -- Block status ------------------------------------------------------- */
@@ -214,6 +472,7 @@ disk_map (struct disk *disk, uint64_t offset, uint64_t count,
                  " is beyond the disk's %" PRIu64 " bytes",
                  count, offset, disk_size (disk));
 
+  use_extents (disk, offset, count, true);
   chain_walk_start (&walk, disk->chain, offset, count, MAP_STATE);
   while ((r = chain_walk_next (&walk, &run, err)) == 0 && run.length > 0) {
     const struct disk_piece piece = piece_of (&run, last.offset + last.length);
@@ -231,6 +490,7 @@ disk_map (struct disk *disk, uint64_t offset, uint64_t count,
   if (r == 0 && last.length > 0)
     emit (opaque, &last);
   chain_walk_finish (&walk);
+  use_extents (disk, offset, count, false);
   return r;
 }
 

@@ -17,6 +17,10 @@
  *
  * The names and generations in the header are not looked at: the text
  * descriptor says who the parent is.
+ *
+ * Writing appends grains and tables behind all that is there, whatever
+ * freeSector says; freeSector is brought up to date when the extent is
+ * closed.
  */
 
 #include <config.h>
@@ -27,6 +31,8 @@
 #include "checked.h"
 #include "extent.h"
 #include "grain-table.h"
+#include "grain-write.h"
+#include "table-check.h"
 
 #define COWD_MAGIC UINT32_C (0x44574f43) /* "COWD" */
 #define COWD_HEADER_SIZE 2048
@@ -35,6 +41,8 @@
 #define COWD_ENTRIES 4096
 #define COWD_ENTRY_SIZE 4
 #define COWD_TABLE_BYTES (COWD_ENTRIES * COWD_ENTRY_SIZE)
+#define COWD_FREE_SECTOR_AT 28
+#define COWD_UNCLEAN_AT 1648
 
 /* Host byte order, without what only an older ESX cared for. */
 struct cowd_header {
@@ -52,7 +60,8 @@ struct cowd_header {
 struct cowd {
   struct extent extent;
   struct grain_index index;
-  uint64_t gd_end; /* sector */
+  struct grain_writer writer; /* if it is writable */
+  uint64_t gd_end;            /* sector */
 };
 
 static const struct cowd *
@@ -131,10 +140,27 @@ cowd_explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
           grain, entry);
 }
 
+static uint64_t
+cowd_encode (const struct grain_index *index, uint64_t media_offset)
+{
+  (void) index;
+  return bytes_to_sectors (media_offset);
+}
+
+static void
+cowd_name_table (const struct grain_index *index, uint8_t *bytes,
+                 uint64_t offset)
+{
+  (void) index;
+  le32_store (bytes, (uint32_t) bytes_to_sectors (offset));
+}
+
 static const struct grain_rules cowd_rules = {
   .locate = cowd_locate,
   .classify = cowd_classify,
   .explain = cowd_explain,
+  .encode = cowd_encode,
+  .name_table = cowd_name_table,
 };
 
 static int
@@ -161,13 +187,76 @@ cowd_close (struct extent *extent)
 {
   struct cowd *cowd = (struct cowd *) extent;
 
+  grain_writer_destroy (&cowd->writer);
   grain_index_destroy (&cowd->index);
+}
+
+/* -- Writing ------------------------------------------------------------ */
+
+/* Sector numbers are 32 bits. */
+#define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
+
+/* The header's fields that change; all others stay as they are. */
+static int
+header_write (struct extent *extent, uint32_t unclean, struct vmdk_error *err)
+{
+  uint8_t buf[COWD_HEADER_SIZE];
+
+  if (media_pread (extent->media, buf, sizeof buf, 0, err) == -1)
+    return -1;
+  le32_store (buf + COWD_UNCLEAN_AT, unclean);
+  if (!unclean)
+    le32_store (
+      buf + COWD_FREE_SECTOR_AT,
+      (uint32_t) min_u64 (bytes_to_sectors (extent->media->size), UINT32_MAX));
+  if (media_pwrite (extent->media, buf, sizeof buf, 0, err) == -1)
+    return -1;
+  return media_flush (extent->media, err);
+}
+
+static int
+cowd_begin (struct extent *extent, struct vmdk_error *err)
+{
+  return header_write (extent, 1, err);
+}
+
+static int
+cowd_finished (struct extent *extent, struct vmdk_error *err)
+{
+  return header_write (extent, 0, err);
+}
+
+static const struct grain_writer_rules cowd_writer = {
+  .begin = cowd_begin,
+  .finish = cowd_finished,
+};
+
+static int
+start_writer (struct cowd *cowd, const struct cowd_header *h,
+              struct vmdk_error *err)
+{
+  struct media *media = cowd->extent.media;
+  const uint64_t least = sectors_to_bytes (cowd->gd_end);
+  uint64_t next = max_u64 (media->size, least);
+
+  if (sectors_to_bytes (h->free_sector) > media->size)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: COWD header: freeSector %" PRIu32
+                 " is beyond the end of the file, byte %" PRIu64,
+                 h->free_sector, media->size);
+  if (h->unclean_shutdown
+      && (table_check_recover (&cowd->index, least, &next, err) == -1
+          || table_check_cut (media, next, err) == -1))
+    return -1;
+  return grain_writer_init (&cowd->writer, &cowd->index, &cowd_writer, next,
+                            MAX_FILE_SIZE, err);
 }
 
 static const struct extent_ops cowd_ops = {
   .name = "COWD",
   .map = cowd_map,
   .read = cowd_read,
+  GRAIN_EXTENT_WRITE_OPS,
   .close = cowd_close,
 };
 
@@ -333,6 +422,8 @@ extent_cowd_open (const struct extent_source *source, struct vmdk_error *err)
   warn_of_neglect (&header, extent);
   set_layout (cowd, &header);
   if (grain_index_init (&cowd->index, err) == -1)
+    return NULL;
+  if (source->writable && start_writer (cowd, &header, err) == -1)
     return NULL;
   return steal_ptr (&extent);
 }

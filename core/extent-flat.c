@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "checked.h"
 #include "extent.h"
@@ -20,6 +21,7 @@
 struct flat {
   struct extent extent;
   uint64_t start; /* of the data in the file, bytes */
+  _Atomic bool unflushed;
 };
 
 static int
@@ -53,9 +55,55 @@ flat_map (struct extent *extent, uint64_t offset, uint64_t count,
   return 0;
 }
 
+/* The mark comes after the write: a flush that finds none has nothing to do
+ * with writes that were over when it began.
+ */
+static int
+flat_write (struct extent *extent, const void *buf, size_t count,
+            uint64_t offset, const struct below *below, struct vmdk_error *err)
+{
+  struct flat *flat = (struct flat *) extent;
+  const int r =
+    media_pwrite (extent->media, buf, count, flat->start + offset, err);
+
+  (void) below;
+  atomic_store (&flat->unflushed, true);
+  return r;
+}
+
+static int
+flat_zero (struct extent *extent, uint64_t count, uint64_t offset,
+           unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  struct flat *flat = (struct flat *) extent;
+  int r;
+
+  (void) flags;
+  (void) below;
+  r = media_punch (extent->media, flat->start + offset, count, err);
+  atomic_store (&flat->unflushed, true);
+  return r;
+}
+
+static int
+flat_flush (struct extent *extent, struct vmdk_error *err)
+{
+  struct flat *flat = (struct flat *) extent;
+
+  if (!atomic_exchange (&flat->unflushed, false))
+    return 0;
+  if (media_flush (extent->media, err) == 0)
+    return 0;
+  atomic_store (&flat->unflushed, true);
+  return -1;
+}
+
 static const struct extent_ops flat_ops = {
   .name = "flat",
   .map = flat_map,
+  .write = flat_write,
+  .zero = flat_zero,
+  .flush = flat_flush,
 };
 
 /* Set *start and check that the file holds the whole extent. */

@@ -17,8 +17,11 @@
  *  (3) What the extent line says is the size.  A header that has less is
  *      refused: its missing part would read as zeros.
  *
- * Reads only; a header that says "unclean" was left by a crash, and its two
- * table copies may differ: the primary one counts.
+
+ * Writing keeps both table copies; grain-write.c has the order.  A header
+ * that says "unclean" was left by a crash, and its two copies may differ:
+ * the primary one counts, and the other is brought in line with it before
+ * anything is written (table-check.c).
  */
 
 #include <config.h>
@@ -28,7 +31,10 @@
 #include "checked.h"
 #include "extent.h"
 #include "grain-table.h"
+#include "grain-write.h"
+#include "bytes.h"
 #include "sparse-header.h"
+#include "table-check.h"
 
 #define TABLE_ENTRY_ZERO 1
 
@@ -36,9 +42,15 @@ struct extent_sparse {
   struct extent common;
   struct sparse_header header;
   struct grain_index index;
-  uint64_t file_sectors;
+  struct grain_writer writer; /* if it is writable */
   uint64_t directory_sectors;
 };
+
+static uint64_t
+file_sectors (const struct extent_sparse *sparse)
+{
+  return bytes_to_sectors (sparse->common.media->size);
+}
 
 static const struct extent_sparse *
 sparse_of (const struct grain_index *index)
@@ -83,11 +95,11 @@ locate_table (const struct grain_index *index, uint64_t table, uint64_t entry,
                  "grain directory entry %" PRIu64 " is sector %" PRIu64
                  ", which is in %s",
                  table, entry, what);
-  if (!range_inside (entry, nr_sectors, sparse->file_sectors))
+  if (!range_inside (entry, nr_sectors, file_sectors (sparse)))
     return fail (err, ERR_DAMAGED,
                  "grain directory entry %" PRIu64 " is sector %" PRIu64
                  ": the table ends beyond the file's %" PRIu64 " sectors",
-                 table, entry, sparse->file_sectors);
+                 table, entry, file_sectors (sparse));
   *offset = sectors_to_bytes (entry);
   return 0;
 }
@@ -150,10 +162,26 @@ explain (const struct grain_index *index, uint64_t grain, uint64_t entry,
           grain, entry);
 }
 
+static uint64_t
+encode (const struct grain_index *index, uint64_t media_offset)
+{
+  (void) index;
+  return bytes_to_sectors (media_offset);
+}
+
+static void
+name_table (const struct grain_index *index, uint8_t *bytes, uint64_t offset)
+{
+  (void) index;
+  le32_store (bytes, (uint32_t) bytes_to_sectors (offset));
+}
+
 static const struct grain_rules rules = {
   .locate = locate_table,
   .classify = classify,
   .explain = explain,
+  .encode = encode,
+  .name_table = name_table,
 };
 
 /* invariant 3 */
@@ -212,7 +240,6 @@ read_header (struct extent_sparse *sparse, struct vmdk_error *err)
                  "was written last may be missing",
                  NAME (sparse->common.name));
 
-  sparse->file_sectors = bytes_to_sectors (media->size);
   sparse->directory_sectors =
     div_round_up (sparse_header_nr_tables (h) * 4, SECTOR_SIZE);
   sparse->index.mirror_offset =
@@ -244,15 +271,116 @@ sparse_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
 static void
 sparse_close (struct extent *extent)
 {
-  grain_index_destroy (&((struct extent_sparse *) extent)->index);
+  struct extent_sparse *sparse = (struct extent_sparse *) extent;
+
+  grain_writer_destroy (&sparse->writer);
+  grain_index_destroy (&sparse->index);
 }
+
+/* -- Writing ------------------------------------------------------------ */
+
+/* Entries are 32-bit sector numbers. */
+#define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
+
+static int
+set_unclean (struct extent *extent, uint8_t unclean, struct vmdk_error *err)
+{
+  struct extent_sparse *sparse = (struct extent_sparse *) extent;
+  uint8_t bytes[SPARSE_HEADER_SIZE];
+
+  sparse->header.unclean_shutdown = unclean;
+  sparse_header_encode (&sparse->header, bytes);
+  if (media_pwrite (extent->media, bytes, sizeof bytes, 0, err) == -1)
+    return -1;
+  return media_flush (extent->media, err);
+}
+
+static int
+sparse_begin (struct extent *extent, struct vmdk_error *err)
+{
+  return set_unclean (extent, 1, err);
+}
+
+static int
+sparse_finished (struct extent *extent, struct vmdk_error *err)
+{
+  return set_unclean (extent, 0, err);
+}
+
+static const struct grain_writer_rules plain_writer = {
+  .begin = sparse_begin,
+  .finish = sparse_finished,
+};
+
+/* Where the header allows entries that say "zeros". */
+static const struct grain_writer_rules zero_writer = {
+  .begin = sparse_begin,
+  .finish = sparse_finished,
+  .zero_entry = TABLE_ENTRY_ZERO,
+};
 
 static const struct extent_ops ops = {
   .name = "sparse",
   .map = sparse_map,
   .read = sparse_read,
+  GRAIN_EXTENT_WRITE_OPS,
   .close = sparse_close,
 };
+
+/* What an extent must be like so that we write to it. */
+static int
+check_writable (const struct extent_sparse *sparse, struct vmdk_error *err)
+{
+  const struct sparse_header *h = &sparse->header;
+
+  if (h->nr_gtes_per_gt != 512)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: its grain tables have %" PRIu32
+                 " entries, not 512",
+                 h->nr_gtes_per_gt);
+  if ((h->flags & SPARSE_REDUNDANT_TABLES) && sparse->index.mirror_offset == 0)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: its redundant grain directory is "
+                 "damaged, repair it first");
+  if (h->capacity - bytes_to_sectors (sparse->common.size) >= h->grain_size)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: header and descriptor disagree about its "
+                 "size");
+  return 0;
+}
+
+/* Where the metadata whose place the header names ends, in bytes. */
+static uint64_t
+metadata_end (const struct extent_sparse *sparse)
+{
+  const struct sparse_header *h = &sparse->header;
+  uint64_t end =
+    max_u64 (h->overhead, h->gd_offset + sparse->directory_sectors);
+
+  if (h->descriptor_offset != 0)
+    end = max_u64 (end, h->descriptor_offset + h->descriptor_size);
+  if (sparse->index.mirror_offset != 0)
+    end = max_u64 (end, h->rgd_offset + sparse->directory_sectors);
+  return sectors_to_bytes (end);
+}
+
+/* After a crash: bring the tables in order, find where the grains end. */
+static int
+start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
+{
+  const struct sparse_header *h = &sparse->header;
+  const uint64_t least = metadata_end (sparse);
+  uint64_t next = max_u64 (sparse->common.media->size, least);
+
+  if (h->unclean_shutdown
+      && (table_check_recover (&sparse->index, least, &next, err) == -1
+          || table_check_cut (sparse->common.media, next, err) == -1))
+    return -1;
+  return grain_writer_init (&sparse->writer, &sparse->index,
+                            h->flags & SPARSE_ZERO_GRAIN_ENTRY ? &zero_writer
+                                                               : &plain_writer,
+                            next, MAX_FILE_SIZE, err);
+}
 
 struct extent *
 extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
@@ -277,6 +405,10 @@ extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
   sparse->index.entry_size = 4;
   sparse->index.directory_offset = sectors_to_bytes (h->gd_offset);
   if (grain_index_init (&sparse->index, err) == -1)
+    return NULL;
+  if (source->writable
+      && (check_writable (sparse, err) == -1
+          || start_writer (sparse, err) == -1))
     return NULL;
   return steal_ptr (&extent);
 }

@@ -186,6 +186,30 @@ extent_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
 }
 
 int
+extent_write (struct extent *extent, const void *buf, size_t count,
+              uint64_t offset, const struct below *below,
+              struct vmdk_error *err)
+{
+  if (extent->why_read_only)
+    return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
+                 NAME (extent->name), extent->why_read_only);
+  return extent->ops->write (extent, buf, count, offset, below, err);
+}
+
+int
+extent_zero (struct extent *extent, uint64_t count, uint64_t offset,
+             unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  if (extent->why_read_only) {
+    if (flags & ZERO_ADVICE)
+      return 0;
+    return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
+                 NAME (extent->name), extent->why_read_only);
+  }
+  return extent->ops->zero (extent, count, offset, flags, below, err);
+}
+
+int
 extent_damaged (struct extent *extent, uint64_t place, struct vmdk_error *err)
 {
   const uint64_t hash = (place + 1) * UINT64_C (0x9e3779b97f4a7c15);

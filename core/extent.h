@@ -68,6 +68,24 @@ enum map_detail {
                 found.  For block status. */
 };
 
+/* What is seen where an extent that is being written holds nothing: the
+ * parent's contents.
+ */
+struct below {
+  /* Read COUNT bytes at OFFSET of the extent, without it.  NULL: there is no
+   * parent, so there are zeros.
+   */
+  int (*read) (void *opaque, void *buf, size_t count, uint64_t offset,
+               struct vmdk_error *err);
+  void *opaque;
+};
+
+enum zero_flags {
+  ZERO_MAY_FREE = 1, /* space may be given back */
+  ZERO_FAST = 2,     /* fail with ENOTSUP rather than write zeros */
+  ZERO_ADVICE = 4,   /* a trim: whole grains only, and only if it is cheap */
+};
+
 struct extent_ops {
   const char *name; /* "sparse", for messages */
 
@@ -88,6 +106,31 @@ struct extent_ops {
   /* A hint that the range, one run of state PACKED, will be read soon. */
   void (*readahead) (struct extent *extent, uint64_t offset, uint64_t count);
 
+  /* For an extent that was opened writable; NULL where writing is refused,
+   * with extent->why_read_only.  All but finish may be called from several
+   * threads at once.  The ranges lie within the extent.
+   */
+  int (*write) (struct extent *extent, const void *buf, size_t count,
+                uint64_t offset, const struct below *below,
+                struct vmdk_error *err);
+  int (*zero) (struct extent *extent, uint64_t count, uint64_t offset,
+               unsigned flags, const struct below *below,
+               struct vmdk_error *err);
+
+  /* Make durable what was written before the call (a commit: data before the
+   * tables that name it).  Never called twice at once for one extent.
+   */
+  int (*flush) (struct extent *extent, struct vmdk_error *err);
+
+  /* After the last flush: mark as cleanly closed, give back room. */
+  int (*finish) (struct extent *extent, struct vmdk_error *err);
+
+  /* Hold off the reuse of freed room while a request reads it.  NULL: there
+   * is no such thing.
+   */
+  void (*use_begin) (struct extent *extent);
+  void (*use_end) (struct extent *extent);
+
   /* Free what the driver holds; the media is closed by extent_close.
    * Accepts a half-built extent.
    */
@@ -103,6 +146,11 @@ struct extent {
   uint64_t size;       /* bytes, as the descriptor's line says */
   uint64_t grain_size; /* bytes; 0 when there are no grains */
   bool can_be_absent;  /* map can answer ABSENT */
+
+  /* Why the extent is not written, of a writable link; NULL: it is. */
+  const char *why_read_only;
+  struct grain_writer *writer; /* of a written extent with grains */
+
   _Atomic unsigned nr_reported;  /* damaged places told to the log */
   _Atomic uint32_t reported[32]; /* which, as a set of hashes */
 };
@@ -115,6 +163,7 @@ struct extent_source {
   uint64_t disk_offset; /* where the extent starts in its link: producers of
                            split streams number grains from the disk's start */
   bool single;          /* the only extent of its link */
+  bool writable;        /* the medium can be written, and shall be */
   bool has_parent;      /* the link is a child */
 };
 
@@ -140,6 +189,18 @@ extern int extent_map (struct extent *extent, uint64_t offset, uint64_t count,
 extern int extent_read (struct extent *extent, void *buf, size_t count,
                         uint64_t offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
+
+/* As the ops; ERR_READ_ONLY, which names the extent and the reason, where
+ * writing is refused.
+ */
+extern int extent_write (struct extent *extent, const void *buf, size_t count,
+                         uint64_t offset, const struct below *below,
+                         struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 5, 6)));
+extern int extent_zero (struct extent *extent, uint64_t count, uint64_t offset,
+                        unsigned flags, const struct below *below,
+                        struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
 
 /* Damage found while reading: prefix err with the extent's name and tell the
  * log, once for each PLACE (a grain's or table's number) and at most

@@ -17,12 +17,14 @@
 #include <config.h>
 
 #include <assert.h>
+#include <endian.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "checked.h"
 #include "grain-table.h"
 #include "log.h"
+#include "table-changes.h"
 
 #define DIRECTORY_PAGE (UINT64_C (1) << 62)
 #define MIRROR_PAGE (UINT64_C (3) << 62)
@@ -49,7 +51,8 @@ struct table_ranges {
  * NR_ABSENT tables from this one on (at least 1) are.
  */
 struct table {
-  struct cache_block *block;
+  struct cache_block *block;     /* or */
+  struct changed_table *changed; /* or neither */
   const uint8_t *entries;
   uint64_t nr_absent;
 };
@@ -59,6 +62,18 @@ load_entry (const struct grain_index *index, const uint8_t *entries, size_t i)
 {
   return index->entry_size == 4 ? le32_load (entries + i * 4)
                                 : le64_load (entries + i * 8);
+}
+
+/* The same for a table that may be changing; it is aligned. */
+static inline uint64_t
+load_table_entry (const struct grain_index *index, const uint8_t *entries,
+                  size_t i)
+{
+  if (index->entry_size == 4)
+    return le32toh (
+      __atomic_load_n ((const uint32_t *) entries + i, __ATOMIC_ACQUIRE));
+  return le64toh (
+    __atomic_load_n ((const uint64_t *) entries + i, __ATOMIC_ACQUIRE));
 }
 
 int
@@ -406,15 +421,35 @@ known_absent (struct grain_index *index, uint64_t table)
            : 0;
 }
 
+/* Tables that were changed come first: what is in the cache or on the medium
+ * is older.  A stretch of absent tables may have changed ones in it.
+ */
+static bool
+get_changed (struct grain_index *index, uint64_t table, struct table *out)
+{
+  out->changed = table_changes_find (index->changes, table);
+  if (!out->changed)
+    return false;
+  out->entries = out->changed->entries;
+  return true;
+}
+
+static void
+put_table (struct grain_index *index, struct table *table)
+{
+  cache_put (index->cache, table->block);
+  if (table->changed)
+    table_changes_put (index->changes, table->changed);
+}
+
 static int
-get_table (struct grain_index *index, uint64_t table, struct table *out,
-           struct vmdk_error *err)
+get_unchanged (struct grain_index *index, uint64_t table, struct table *out,
+               struct vmdk_error *err)
 {
   struct cache_block *block = cache_peek (index->cache, index->owner, table);
   struct page page;
   int r;
 
-  *out = (struct table){ 0 };
   if (block) {
     use_block (out, block);
     return 0;
@@ -427,6 +462,21 @@ get_table (struct grain_index *index, uint64_t table, struct table *out,
   r = get_table_by_page (index, &page, table, out, err);
   put_page (index, &page);
   return r;
+}
+
+static int
+get_table (struct grain_index *index, uint64_t table, struct table *out,
+           struct vmdk_error *err)
+{
+  *out = (struct table){ 0 };
+  if (!index->changes || !table_changes_any (index->changes))
+    return get_unchanged (index, table, out, err);
+  if (get_changed (index, table, out))
+    return 0;
+  if (get_unchanged (index, table, out, err) == -1)
+    return -1;
+  out->nr_absent = 1;
+  return 0;
 }
 
 /* Look at the redundant table for an entry that cannot be right in the
@@ -542,7 +592,7 @@ grow_by_table (struct growing *g, struct grain_index *index,
   const uint64_t mask = index->entries_per_table - 1;
 
   while (*grain < end) {
-    const uint64_t entry = load_entry (index, entries, *grain & mask);
+    const uint64_t entry = load_table_entry (index, entries, *grain & mask);
     uint64_t media_offset = 0;
     const enum run_state state =
       classify (index, *grain, entry, &media_offset);
@@ -588,7 +638,7 @@ grain_index_map (struct grain_index *index, uint64_t offset, uint64_t count,
       more = grow_many (&g, state, stop - grain);
       grain = stop;
     }
-    cache_put (index->cache, table.block);
+    put_table (index, &table);
   }
 
   run->state = g.state;
@@ -608,7 +658,7 @@ next_higher (const struct grain_index *index, const uint8_t *entries,
   uint64_t next = 0;
 
   for (size_t i = 0; i < index->entries_per_table; i++) {
-    const uint64_t e = load_entry (index, entries, i);
+    const uint64_t e = load_table_entry (index, entries, i);
 
     if (e > entry && (next == 0 || e < next))
       next = e;
@@ -629,22 +679,22 @@ grain_index_entry (struct grain_index *index, uint64_t grain, uint64_t *entry,
   if (get_table (index, grain >> index->table_shift, &table, err) == -1)
     return -1;
   if (!table.entries) {
-    cache_put (index->cache, table.block);
+    put_table (index, &table);
     return 0;
   }
-  *entry = load_entry (index, table.entries, grain & mask);
+  *entry = load_table_entry (index, table.entries, grain & mask);
   if (next) {
     /* Nearly always the next grain in order is the next in the file. */
     const uint64_t after =
       (grain & mask) == mask
         ? 0
-        : load_entry (index, table.entries, (grain & mask) + 1);
+        : load_table_entry (index, table.entries, (grain & mask) + 1);
 
     *next = after > *entry && after - *entry <= 2 * (index->grain_size >> 9)
               ? after
               : next_higher (index, table.entries, *entry);
   }
-  cache_put (index->cache, table.block);
+  put_table (index, &table);
   return 0;
 }
 
@@ -663,6 +713,62 @@ grain_index_damage (struct grain_index *index, uint64_t offset,
   }
   index->rules->explain (index, grain, entry, err);
   return extent_damaged (index->extent, grain, err);
+}
+
+/* -- For writing --------------------------------------------------------- */
+
+/* Where directory entry ENTRY says TABLE is; 0: nowhere. */
+static int
+locate_strictly (const struct grain_index *index, uint64_t table,
+                 uint64_t entry, uint64_t *offset, struct vmdk_error *err)
+{
+  *offset = 0;
+  return entry == 0 ? 0
+                    : index->rules->locate (index, table, entry, offset, err);
+}
+
+int
+grain_index_copy_table (struct grain_index *index, uint64_t table,
+                        uint8_t *entries, uint64_t *offset, uint64_t *mirror,
+                        struct vmdk_error *err)
+{
+  uint64_t entry, mirror_entry = 0;
+  struct page page;
+
+  if (open_page (index, table, &page, err) == -1)
+    return -1;
+  entry = load_entry (index, page.entries->data, table - page.first);
+  if (page.mirror)
+    mirror_entry = load_entry (index, page.mirror->data, table - page.first);
+  put_page (index, &page);
+
+  if (locate_strictly (index, table, entry, offset, err) == -1
+      || locate_strictly (index, table, mirror_entry, mirror, err) == -1)
+    return -1;
+  if (index->mirror_offset != 0
+      && ((*offset == 0) != (*mirror == 0)
+          || (*offset != 0 && *offset == *mirror)))
+    return fail (err, ERR_DAMAGED,
+                 "grain directory entry %" PRIu64 " is %" PRIu64
+                 " and the redundant directory's is %" PRIu64,
+                 table, entry, mirror_entry);
+  if (*offset == 0)
+    return 0;
+  return media_pread (index->extent->media, entries, index->table_bytes,
+                      *offset, err);
+}
+
+void
+grain_index_reload (struct grain_index *index)
+{
+  /* What is in the cache under the old number is found no more, and goes
+   * when its turn comes.
+   */
+  atomic_store (&index->owner, cache_new_owner (index->cache));
+
+  LOCK_FOR_SCOPE (&index->seen.lock);
+  index->seen.hole_start = index->seen.hole_end = 0;
+  index->seen.absent_first = index->seen.absent_end = 0;
 }
 
 /* -- Where tables are --------------------------------------------------- */

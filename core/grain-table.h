@@ -52,6 +52,14 @@ struct grain_rules {
   /* Set err for an entry that classify called RUN_DAMAGED. */
   void (*explain) (const struct grain_index *index, uint64_t grain,
                    uint64_t entry, struct vmdk_error *err);
+
+  /* For formats that are written (grain-write.h): the entry that names a
+   * grain at MEDIA_OFFSET, and the directory entry for a table at OFFSET,
+   * stored at BYTES.
+   */
+  uint64_t (*encode) (const struct grain_index *index, uint64_t media_offset);
+  void (*name_table) (const struct grain_index *index, uint8_t *bytes,
+                      uint64_t offset);
 };
 
 /* Embedded in a driver's struct.  The first group is set by the driver
@@ -73,7 +81,10 @@ struct grain_index {
   uint64_t nr_grains;
   uint64_t table_bytes;
   struct cache *cache;
-  uint64_t owner;
+  _Atomic uint64_t owner;
+
+  /* Tables that were changed; NULL for an extent that is only read. */
+  struct table_changes *changes;
 
   /* The last hole and the last data found in the file (a table in a hole is
    * empty), and the last stretch of absent tables.
@@ -123,6 +134,21 @@ extern int grain_index_entry (struct grain_index *index, uint64_t grain,
 extern int grain_index_damage (struct grain_index *index, uint64_t offset,
                                struct vmdk_error *err)
   __attribute__ ((nonnull (1, 3)));
+
+/* For writing: where TABLE and its redundant copy are (0: nowhere yet, both),
+ * and its entries as they are on the medium.  ERR_DAMAGED when the two
+ * directories contradict each other: such an extent is repaired first.
+ */
+extern int grain_index_copy_table (struct grain_index *index, uint64_t table,
+                                   uint8_t *entries, uint64_t *offset,
+                                   uint64_t *mirror, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5, 6)));
+
+/* Forget what was read, because the medium has changed.  Nobody else uses
+ * the index meanwhile.
+ */
+extern void grain_index_reload (struct grain_index *index)
+  __attribute__ ((nonnull (1)));
 
 /* Whether [offset, offset+count) of the file touches a grain table (of the
  * directory or of the redundant one): a grain cannot be there.  Reads the

@@ -96,11 +96,19 @@ open_outside (struct link *link, const char *path, enum store_open_flags flags,
 }
 
 static struct media *
-open_device (struct link *link, const char *name, struct vmdk_error *err)
+open_device (struct link *link, const char *name, enum store_open_flags how,
+             struct vmdk_error *err)
 {
   if (store_name_is_inside (name))
-    return store_open (link->store, name, STORE_FROM_USER, err);
-  return open_outside (link, name, STORE_FROM_USER, err);
+    return store_open (link->store, name, STORE_FROM_USER | how, err);
+  return open_outside (link, name, STORE_FROM_USER | how, err);
+}
+
+/* Whether the extent of this line is to be written. */
+static bool
+is_written (const struct link *link, const struct extent_line *line)
+{
+  return link->writable && line->access == ACCESS_RW;
 }
 
 /* Open the file of an extent line.  invariants 1, 2, 4 */
@@ -109,10 +117,12 @@ open_extent_file (struct link *link, const struct link_source *source,
                   const struct extent_line *line, struct vmdk_error *err)
 {
   const char *name = store_plain_name (line->name);
+  const enum store_open_flags how =
+    is_written (link, line) ? STORE_WRITABLE : 0;
   struct media *media;
 
   if (is_allowed_device (source->names, line->name))
-    return open_device (link, line->name, err);
+    return open_device (link, line->name, how, err);
 
   if (line->type == EXTENT_VMFSRDM || line->type == EXTENT_VMFSRAW) {
     fail (err, ERR_UNSUPPORTED,
@@ -123,13 +133,13 @@ open_extent_file (struct link *link, const struct link_source *source,
   }
   if (!store_name_is_inside (name)) {
     if (source->names->allow_outside && !strchr (name, '\\'))
-      return open_outside (link, name, STORE_FROM_FILE, err);
+      return open_outside (link, name, STORE_FROM_FILE | how, err);
     fail (err, ERR_DENIED,
           "the file is outside the descriptor's folder: refused (pass "
           "allow-outside=true if you trust this image)");
     return NULL;
   }
-  media = store_open (link->store, name, STORE_FROM_FILE, err);
+  media = store_open (link->store, name, STORE_FROM_FILE | how, err);
   if (!media && err->kind == ERR_MISSING)
     fail (err, ERR_MISSING, "the file is missing");
   return media;
@@ -169,17 +179,36 @@ same_identity (const struct media_identity *a, const struct media_identity *b)
          && a->offset == b->offset;
 }
 
+/* Tell our use of a file to others, and hear of theirs. */
 static int
-tell_foreign_lock (struct link *link, const char *name,
-                   const struct vmdk_log *log, struct vmdk_error *err)
+lock_file (struct media *media, bool written, const struct open_rules *rules,
+           struct vmdk_error *err)
+{
+  if (!rules->lock)
+    return 0;
+  return media_lock (media, written ? MEDIA_LOCK_WRITE : MEDIA_LOCK_READ, err);
+}
+
+/* VMware's locks are files beside the disk's. */
+static int
+check_foreign_lock (struct link *link, const struct open_rules *rules,
+                    struct vmdk_error *err)
 {
   char holder[256];
 
-  if (store_lock_holder (link->store, name, holder, sizeof holder, err) == -1)
+  if (!rules->lock)
+    return 0;
+  if (store_lock_holder (link->store, link->name, holder, sizeof holder, err)
+      == -1)
     return -1;
+  if (holder[0] && link->writable)
+    return fail (err, ERR_LOCKED,
+                 "%s (if that is stale, remove %s.lck, or pass lock=off)",
+                 holder, NAME (link->name));
   if (holder[0])
-    log_warning (log, "%s: %s: what is read may change or be inconsistent",
-                 NAME (name), holder);
+    log_warning (&rules->log,
+                 "%s: %s: what is read may change or be inconsistent",
+                 NAME (link->name), holder);
   return 0;
 }
 
@@ -200,7 +229,7 @@ get_extent_media (struct link *link, const struct link_source *source,
   }
   if (check_not_text (line, media, err) == -1)
     return NULL;
-  if (source->rules->lock && media_lock (media, MEDIA_LOCK_READ, err) == -1)
+  if (lock_file (media, is_written (link, line), source->rules, err) == -1)
     return NULL;
   return steal_ptr (&media);
 }
@@ -209,6 +238,25 @@ static bool
 needs_file (const struct extent_line *line)
 {
   return line->type != EXTENT_ZERO && line->access != ACCESS_NOACCESS;
+}
+
+/* An extent of a writable link is written, or it is of a kind that never is,
+ * so that only writes to its range fail.
+ */
+static int
+check_written (struct extent *extent, const struct extent_line *line,
+               struct vmdk_error *err)
+{
+  if (line->access == ACCESS_RDONLY)
+    extent->why_read_only = "its extent line says RDONLY";
+  else if (line->access == ACCESS_NOACCESS)
+    extent->why_read_only = "its extent line says NOACCESS";
+  else if (line->type == EXTENT_ZERO)
+    extent->why_read_only = "it is a ZERO extent";
+  else if (!extent->ops->write)
+    return fail (err, ERR_READ_ONLY, "%s extents cannot be written",
+                 extent->ops->name);
+  return 0;
 }
 
 /* Open extent I.  SELF, when not NULL, is its medium, and taken over. */
@@ -224,6 +272,7 @@ open_extent (struct link *link, const struct link_source *source, size_t i,
     .disk_offset = link->starts[i],
     .single = link->nr_extents == 1,
     .has_parent = link_has_parent (link),
+    .writable = is_written (link, line),
   };
 
   if (!self && needs_file (line)) {
@@ -232,7 +281,9 @@ open_extent (struct link *link, const struct link_source *source, size_t i,
       return -1;
   }
   link->extents[i] = extent_open (&es, err);
-  return link->extents[i] ? 0 : -1;
+  if (!link->extents[i])
+    return -1;
+  return link->writable ? check_written (link->extents[i], line, err) : 0;
 }
 
 static int
@@ -378,9 +429,8 @@ open_link (struct link *link, const struct link_source *source,
   const struct vmdk_log named = { named_sink, named_wants, &to };
   struct link_text text;
 
-  if (source->rules->lock
-      && (media_lock (*media, MEDIA_LOCK_READ, err) == -1
-          || tell_foreign_lock (link, link->name, log, err) == -1))
+  if (lock_file (*media, link->writable, source->rules, err) == -1
+      || check_foreign_lock (link, source->rules, err) == -1)
     return -1;
   const int r = link_text_read (link->store, link->name, *media,
                                 source->lone_extent, &named, &text, err);
@@ -409,6 +459,9 @@ link_open (const struct link_source *source, struct vmdk_error *err)
     fail_memory (err);
     return NULL;
   }
+  pthread_mutex_init (&link->changes.lock, NULL);
+  link->writable = source->writable;
+  link->rules = source->rules;
   link->store = source->store;
   link->identity = media->identity;
   if (open_link (link, source, &media, err) == -1) {
@@ -429,6 +482,8 @@ link_close (struct link *link)
   for (size_t i = 0; i < link->nr_stores; i++)
     store_close (link->stores[i]);
   descriptor_free (link->descriptor);
+  if (link->name)
+    pthread_mutex_destroy (&link->changes.lock);
   free (link->stores);
   free (link->extents);
   free (link->starts);
@@ -438,9 +493,8 @@ link_close (struct link *link)
 
 /* -- Use ---------------------------------------------------------------- */
 
-/* The extent that holds byte OFFSET. */
-static size_t
-find_extent (const struct link *link, uint64_t offset)
+size_t
+link_find_extent (const struct link *link, uint64_t offset)
 {
   size_t low = 0, high = link->nr_extents;
 
@@ -459,7 +513,7 @@ int
 link_map (struct link *link, uint64_t offset, uint64_t count,
           enum map_detail detail, struct run *run, struct vmdk_error *err)
 {
-  const size_t i = find_extent (link, offset);
+  const size_t i = link_find_extent (link, offset);
   const uint64_t start = link->starts[i];
 
   count = min_u64 (count, link->starts[i + 1] - offset);

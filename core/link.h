@@ -11,6 +11,7 @@
 #ifndef VMDKIT_LINK_H
 #define VMDKIT_LINK_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,14 @@ struct link {
   struct media *text; /* a descriptor file of its own: kept open for its
                          lock.  NULL when embedded in extent 0. */
 
+  /* For a writable link. */
+  bool writable;
+  struct {
+    pthread_mutex_t lock;
+    bool begun; /* link_begin_changes was called with success */
+  } changes;
+  const struct open_rules *rules; /* borrowed */
+
   /* Folders of extents that the operator allowed outside. */
   struct store **stores;
   size_t nr_stores;
@@ -61,6 +70,7 @@ struct link_source {
   const char *name;
   struct media *media; /* the file NAME, opened; taken over in every case */
   bool lone_extent;    /* NAME is an extent to be read without a descriptor */
+  bool writable;       /* MEDIA is, and its extents are to be */
 };
 
 extern struct link *link_open (const struct link_source *source,
@@ -77,6 +87,18 @@ extern int link_map (struct link *link, uint64_t offset, uint64_t count,
                      enum map_detail detail, struct run *run,
                      struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
+
+/* Before the first change of the link's contents: give it a new content ID,
+ * so that children which were made on the old contents are noticed, and drop
+ * change tracking, which would be wrong from now on.  Durable when it
+ * returns; does nothing the second time.
+ */
+extern int link_begin_changes (struct link *link, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* The extent that holds byte OFFSET of the link. */
+extern size_t link_find_extent (const struct link *link, uint64_t offset)
+  __attribute__ ((nonnull (1)));
 
 extern bool link_has_parent (const struct link *link)
   __attribute__ ((nonnull (1)));

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "exports.h"
+#include "log.h"
 #include "media.h"
 #include "store.h"
 
@@ -23,12 +25,14 @@ struct export
 
   pthread_mutex_t opening; /* guards disk until it is set */
   struct disk *disk;
+  bool writable; /* set with disk */
 };
 
 static struct {
   const struct chain_rules *rules;
   struct store *folder;  /* dir= or where file= is; owned */
   struct store *archive; /* owned, NULL when there is none */
+  struct store *overlay; /* where overlay= is; owned or NULL */
   struct store *store;   /* the one of them that has the disks */
   enum store_open_flags flags;
 
@@ -36,8 +40,6 @@ static struct {
   bool is_folder;
   char **names;
   size_t nr_names;
-
-  struct export *kept; /* open from start to end */
 
   pthread_mutex_t lock;
   struct export *list; /* guarded by lock */
@@ -107,40 +109,73 @@ export_leave (struct export *export)
   return true;
 }
 
-void
-export_release (struct export *export)
+static void
+close_export (struct export *export)
 {
-  if (!export || !export_leave (export))
-    return;
+  struct vmdk_error err;
+
+  if (export->disk && export->writable
+      && disk_finish (export->disk, &err) == -1)
+    log_warning (&exports.rules->open.log, "%s: closing: %s",
+                 NAME (export->name), err.text);
   disk_close (export->disk);
   pthread_mutex_destroy (&export->opening);
   free (export->name);
   free (export);
 }
+
+void
+export_release (struct export *export)
+{
+  if (export && export_leave (export))
+    close_export (export);
+}
 DEFINE_CLEANUP (export, struct export *, export_release)
+
+static struct disk *
+open_disk (const char *name, bool writable, struct vmdk_error *err)
+{
+  struct chain_rules rules = *exports.rules;
+
+  rules.writable = writable;
+  return disk_open (exports.store, name, exports.flags, &rules, err);
+}
 
 /* Open the disk unless somebody has.  After a failure the next in line tries
  * again: the reason may be gone.
  */
 static int
-export_open (struct export *export, struct vmdk_error *err)
+export_open (struct export *export, bool read_only, struct vmdk_error *err)
 {
   LOCK_FOR_SCOPE (&export->opening);
 
-  if (!export->disk)
-    export->disk = disk_open (exports.store, export->name, exports.flags,
-                              exports.rules, err);
+  if (export->disk)
+    return 0;
+  export->writable = !read_only && !exports.archive;
+  export->disk = open_disk (export->name, export->writable, err);
+  if (!export->disk && export->writable && err->kind == ERR_READ_ONLY) {
+    log_debug (&exports.rules->open.log, LOG_OPEN, "%s: serving it read-only",
+               err->text);
+    export->writable = false;
+    export->disk = open_disk (export->name, false, err);
+  }
   return export->disk ? 0 : -1;
 }
 
 static struct export *
-export_acquire_disk (const char *name, struct vmdk_error *err)
+export_acquire_disk (const char *name, bool read_only, struct vmdk_error *err)
 {
   CLEANUP (export) struct export *e = export_join (name, err);
 
-  if (!e || export_open (e, err) == -1)
+  if (!e || export_open (e, read_only, err) == -1)
     return NULL;
   return steal_ptr (&e);
+}
+
+bool
+export_is_writable (const struct export *export)
+{
+  return export->writable;
 }
 
 struct disk *
@@ -270,11 +305,11 @@ resolve_name (const char *name, struct vmdk_error *err)
 }
 
 struct export *
-export_acquire (const char *name, struct vmdk_error *err)
+export_acquire (const char *name, bool read_only, struct vmdk_error *err)
 {
   CLEANUP_FREE char *disk_name = resolve_name (name, err);
 
-  return disk_name ? export_acquire_disk (disk_name, err) : NULL;
+  return disk_name ? export_acquire_disk (disk_name, read_only, err) : NULL;
 }
 
 /* --------------------------------------------------------------------- */
@@ -382,26 +417,92 @@ start_file (const char *name, const struct exports_source *source,
   return start_disk (name, source, err);
 }
 
-/* PATH is absolute.  Its last part stays a name within the folder, even when
- * it is a symbolic link: extents are looked for beside the link.
+/* The folder of PATH, which is absolute.  The path's last part stays a name
+ * within it, even when it is a symbolic link: extents are looked for beside
+ * the link.
  */
+static struct store *
+folder_of (const char *path, const char **name, struct vmdk_error *err)
+{
+  const char *slash = strrchr (path, '/');
+  CLEANUP_FREE char *folder =
+    strndup (path, slash == path ? 1 : (size_t) (slash - path));
+
+  *name = slash + 1;
+  if (!folder) {
+    fail_memory (err);
+    return NULL;
+  }
+  return store_dir_new (folder, err);
+}
+
+/* Whether there is something at PATH; -1 if it cannot be a disk. */
+static int
+is_there (const char *path, struct vmdk_error *err)
+{
+  struct stat st;
+
+  if (stat (path, &st) == -1)
+    return errno == ENOENT ? 0 : fail_errno (err, errno, "cannot be opened");
+  if (S_ISDIR (st.st_mode))
+    return fail (err, ERR_ARGUMENT, "this is a folder: serve it with dir=");
+  return 1;
+}
+
 static int
 start_path (const struct exports_source *source, struct vmdk_error *err)
 {
-  const char *slash = strrchr (source->file, '/');
-  CLEANUP_FREE char *folder = NULL;
-  struct stat st;
+  const int there = is_there (source->file, err);
+  const char *name;
 
-  if (stat (source->file, &st) == -1)
-    return fail_errno (err, errno, "cannot be opened");
-  if (S_ISDIR (st.st_mode))
-    return fail (err, ERR_ARGUMENT, "this is a folder: serve it with dir=");
-  folder = strndup (
-    source->file, slash == source->file ? 1 : (size_t) (slash - source->file));
-  if (!folder)
-    return fail_memory (err);
-  exports.folder = exports.store = store_dir_new (folder, err);
-  return exports.folder ? start_file (slash + 1, source, err) : -1;
+  if (there == -1)
+    return -1;
+  if (!there && !source->create)
+    return fail_errno (err, ENOENT, "cannot be opened");
+  exports.folder = exports.store = folder_of (source->file, &name, err);
+  if (!exports.folder)
+    return -1;
+  if (source->create
+      && disk_create (exports.folder, name, source->create, err) == -1)
+    return -1;
+  return start_file (name, source, err);
+}
+
+/* Make the child that is written in FILE's place. */
+static int
+make_overlay (struct store *store, const char *name,
+              const struct exports_source *source, struct vmdk_error *err)
+{
+  const struct child_rules how = { .type = DISK_MONOLITHIC_SPARSE };
+  struct chain_rules rules = *source->rules;
+  CLEANUP_DISK struct disk *parent = NULL;
+
+  rules.parent = NULL;
+  parent =
+    disk_open (exports.folder, exports.names[0], STORE_FROM_USER, &rules, err);
+  return parent
+           ? disk_create_child (store, name, parent, source->file, &how, err)
+           : -1;
+}
+
+/* Serve the child from its own folder; FILE is only its parent. */
+static int
+start_overlay (const struct exports_source *source, struct vmdk_error *err)
+{
+  const int there = is_there (source->overlay, err);
+  const char *name;
+
+  if (there == -1)
+    return -1;
+  if (exports.archive)
+    return fail (err, ERR_ARGUMENT, "a disk in an archive has no overlays");
+  exports.store = exports.overlay = folder_of (source->overlay, &name, err);
+  if (!exports.store
+      || (!there && make_overlay (exports.store, name, source, err) == -1))
+    return -1;
+  free (exports.names[0]);
+  exports.names[0] = strdup (name);
+  return exports.names[0] ? 0 : fail_memory (err);
 }
 
 static int
@@ -413,6 +514,18 @@ start_folder (const char *path, struct vmdk_error *err)
   return exports.folder ? 0 : fail_prefix (err, "%s", NAME (path));
 }
 
+/* What is wrong with the disk is said before anybody connects. */
+static int
+try_disk (struct vmdk_error *err)
+{
+  struct export *export = export_acquire ("", true, err);
+
+  if (!export)
+    return -1;
+  export_release (export);
+  return 0;
+}
+
 int
 exports_start (const struct exports_source *source, struct vmdk_error *err)
 {
@@ -421,18 +534,27 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
     return start_folder (source->dir, err);
   if (start_path (source, err) == -1)
     return fail_prefix (err, "%s", NAME (source->file));
-  exports.kept = export_acquire ("", err);
-  return exports.kept ? 0 : -1;
+  if (source->overlay && start_overlay (source, err) == -1)
+    return fail_prefix (err, "%s", NAME (source->overlay));
+  return try_disk (err);
 }
 
+/* A server that is told to end closes no connection: what is still open is
+ * finished here.
+ */
 void
 exports_stop (void)
 {
-  export_release (exports.kept);
+  while (exports.list) {
+    struct export *export = exports.list;
+
+    exports.list = export->next;
+    close_export (export);
+  }
   disk_list_free (exports.names, exports.nr_names);
+  store_close (exports.overlay);
   store_close (exports.archive);
   store_close (exports.folder); /* the archive's file belongs to it */
-  exports.kept = NULL;
   exports.names = NULL;
   exports.archive = exports.folder = exports.store = NULL;
 }

@@ -12,8 +12,8 @@
  *
  * A disk is opened for its first client, shared by the others and closed
  * with the last.  A disk that "" means at the start of a file= server is
- * opened then and kept, so that a bad file ends the server before anybody
- * connects.
+ * opened for a moment then, for reading, so that a bad file ends the server
+ * before anybody connects.
  *
  * Locking: a table lock guards the list and the counts; each export's own
  * lock is held while its disk is being opened, so that a slow one keeps only
@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "chain.h"
+#include "create.h"
 #include "disk.h"
 #include "error.h"
 
@@ -39,21 +40,32 @@ struct export;
  */
 struct exports_source {
   const char *file, *dir, *disk;
+  const char *overlay;               /* a child of FILE, made if need be */
+  const struct create_rules *create; /* make FILE first; NULL: it is there */
   const struct chain_rules *rules;
 };
 extern int exports_start (const struct exports_source *source,
                           struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
-/* Every export must have been released. */
+/* No request may be in flight.  Closes what is still open. */
 extern void exports_stop (void);
 
-/* Open the disk a client asks for, or join those who have it open. */
-extern struct export *export_acquire (const char *name, struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+/* Open the disk a client asks for, or join those who have it open.  A disk
+ * that can be written is, unless READ_ONLY; one that cannot (its medium or
+ * its format is not) is served read-only.
+ */
+extern struct export *export_acquire (const char *name, bool read_only,
+                                      struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
-/* NULL is allowed. */
+/* The last one out closes the disk cleanly; what fails then is told to the
+ * log.  NULL is allowed.
+ */
 extern void export_release (struct export *export);
+
+extern bool export_is_writable (const struct export *export)
+  __attribute__ ((nonnull (1)));
 
 extern struct disk *export_disk (const struct export *export)
   __attribute__ ((nonnull (1)));

@@ -24,6 +24,9 @@ struct parameters parameters = {
   .lock = true,
   .table_budget = DEFAULT_TABLE_BUDGET,
   .grain_budget = DEFAULT_GRAIN_BUDGET,
+
+  /* As nbdkit's vddk plugin. */
+  .create_rules = { .type = DISK_MONOLITHIC_SPARSE, .adapter = "buslogic" },
 };
 
 struct parameter {
@@ -152,6 +155,91 @@ set_size (const struct parameter *p, const char *value)
   return 0;
 }
 
+static int
+set_detect_zeroes (const struct parameter *p, const char *value)
+{
+  static const char *const words[] = { "off", "on", "unmap" };
+
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (strcmp (value, words[i]) == 0) {
+      *(enum detect_zeroes *) p->target = (enum detect_zeroes) i;
+      return 0;
+    }
+  nbdkit_error ("%s=%s is not off, on or unmap", p->key, NAME (value));
+  return -1;
+}
+
+/* The create parameters: words and meanings of nbdkit's vddk plugin. */
+static int
+set_create_type (const struct parameter *p, const char *value)
+{
+  const int type = disk_type_parse (value);
+
+  if (type == -1) {
+    nbdkit_error ("%s=%s: there is no such type of disk", p->key,
+                  NAME (value));
+    return -1;
+  }
+  *(enum disk_type *) p->target = (enum disk_type) type;
+  return 0;
+}
+
+static int
+set_adapter (const struct parameter *p, const char *value)
+{
+  static const struct {
+    const char *word, *adapter;
+  } adapters[] = {
+    { "ide", "ide" },
+    { "scsi-buslogic", "buslogic" },
+    { "scsi-lsilogic", "lsilogic" },
+    { "buslogic", "buslogic" },
+    { "lsilogic", "lsilogic" },
+    { "legacyESX", "legacyESX" },
+  };
+
+  for (size_t i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
+    if (strcmp (value, adapters[i].word) == 0) {
+      *(const char **) p->target = adapters[i].adapter;
+      return 0;
+    }
+  nbdkit_error ("%s=%s is not ide, scsi-buslogic or scsi-lsilogic", p->key,
+                NAME (value));
+  return -1;
+}
+
+static int
+set_hw_version (const struct parameter *p, const char *value)
+{
+  static const struct {
+    const char *word;
+    unsigned version;
+  } versions[] = {
+    { "workstation4", 3 }, { "workstation5", 4 }, { "workstation6", 6 },
+    { "esx30", 4 },        { "esx4x", 7 },        { "esx50", 8 },
+    { "esx51", 9 },        { "esx55", 10 },       { "esx60", 11 },
+    { "esx65", 13 },
+  };
+
+  for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
+    if (strcmp (value, versions[i].word) == 0) {
+      *(unsigned *) p->target = versions[i].version;
+      return 0;
+    }
+  return nbdkit_parse_unsigned (p->key, value, p->target);
+}
+
+static int
+set_disk_size (const struct parameter *p, const char *value)
+{
+  const int64_t size = nbdkit_parse_size (value);
+
+  if (size < 0)
+    return -1;
+  *(uint64_t *) p->target = (uint64_t) size;
+  return 0;
+}
+
 /* In the order of the manual. */
 static const struct parameter table[] = {
   { "file", set_path, &parameters.file, NULL },
@@ -169,6 +257,17 @@ static const struct parameter table[] = {
   { "cache", set_size, &parameters.table_budget, NULL },
   { "grain-cache", set_size, &parameters.grain_budget, NULL },
   { "lock", set_bool, &parameters.lock, NULL },
+  { "overlay", set_path, &parameters.overlay, NULL },
+  { "detect-zeroes", set_detect_zeroes, &parameters.detect_zeroes, NULL },
+  { "create", set_bool, &parameters.create, NULL },
+  { "create-size", set_disk_size, &parameters.create_rules.size, NULL },
+  { "create-type", set_create_type, &parameters.create_rules.type, NULL },
+  { "create-adapter-type", set_adapter, &parameters.create_rules.adapter,
+    NULL },
+  { "create-hwversion", set_hw_version, &parameters.create_rules.hw_version,
+    NULL },
+  { "create-grain-size", set_disk_size, &parameters.create_rules.grain_size,
+    NULL },
 };
 
 #define NR_PARAMETERS (sizeof table / sizeof table[0])
@@ -188,8 +287,6 @@ vddk_reason (const char *key)
   for (i = 0; i < sizeof remote / sizeof remote[0]; i++)
     if (strcmp (key, remote[i]) == 0)
       return "remote disks are not served by this version";
-  if (strcmp (key, "create") == 0 || strncmp (key, "create-", 7) == 0)
-    return "disks are not created by this version";
   return NULL;
 }
 
@@ -238,6 +335,8 @@ check_dir (void)
 {
   const char *one = parameters.disk          ? "disk"
                     : parameters.parent      ? "parent"
+                    : parameters.overlay     ? "overlay"
+                    : parameters.create      ? "create"
                     : parameters.lone_extent ? "lone-extent"
                                              : NULL;
 
@@ -262,6 +361,15 @@ parameters_complete (void)
     nbdkit_error ("parent= and single-link=true exclude each other");
     return -1;
   }
+  if (parameters.overlay
+      && (parameters.create || parameters.parent || parameters.disk)) {
+    nbdkit_error ("overlay= cannot go with create=, parent= or disk=");
+    return -1;
+  }
+  if (parameters.create && parameters.create_rules.size == 0) {
+    nbdkit_error ("create=true needs create-size=");
+    return -1;
+  }
   return parameters.dir ? check_dir () : 0;
 }
 
@@ -277,7 +385,9 @@ parameters_to_rules (struct chain_rules *rules)
   rules->single_link = parameters.single_link;
   rules->ignore_cid = parameters.ignore_cid;
   rules->lone_extent = parameters.lone_extent;
-  rules->parent = parameters.parent;
+  rules->detect_zeroes = parameters.detect_zeroes;
+  /* An overlay's parent is the disk that the operator named. */
+  rules->parent = parameters.overlay ? parameters.file : parameters.parent;
   rules->search = (const char *const *) parameters.search;
   rules->nr_search = parameters.nr_search;
 }
@@ -308,6 +418,7 @@ parameters_free (void)
   free (parameters.dir);
   free (parameters.disk);
   free (parameters.parent);
+  free (parameters.overlay);
   free_list (parameters.search, parameters.nr_search);
   free_list (parameters.devices, parameters.nr_devices);
   memset (&parameters, 0, sizeof parameters);

@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "chain.h"
+#include "create.h"
 
 struct parameters {
   char *file; /* absolute; no symbolic link resolved; or NULL */
@@ -25,6 +26,12 @@ struct parameters {
   size_t nr_search;
   char **devices;
   size_t nr_devices;
+
+  char *overlay; /* absolute; or NULL */
+  enum detect_zeroes detect_zeroes;
+
+  int create;
+  struct create_rules create_rules;
 
   int single_link, ignore_cid, allow_outside, lone_extent;
   int recover, accept_journal, lock;
@@ -67,6 +74,14 @@ extern void parameters_free (void);
   "journal.\n"                                                                \
   "cache=SIZE                    Memory for tables (default 64M).\n"          \
   "grain-cache=SIZE              Memory for inflated grains (default 64M).\n" \
-  "lock=on|off                   Take and honour locks (default on)."
+  "lock=on|off                   Take and honour locks (default on).\n"       \
+  "overlay=CHILD.vmdk            Write to this child, made if need be.\n"     \
+  "detect-zeroes=off|on|unmap    What becomes of writes of zeros.\n"          \
+  "create=BOOL                   Make the disk first.\n"                      \
+  "create-size=SIZE              How large.\n"                                \
+  "create-type=TYPE              monolithic-sparse, vmfs-flat, ...\n"         \
+  "create-adapter-type=TYPE      ide, scsi-buslogic, scsi-lsilogic.\n"        \
+  "create-hwversion=VERSION      workstation5, esx65, ... or a number.\n"     \
+  "create-grain-size=SIZE        Of a sparse disk (default 64K)."
 
 #endif /* VMDKIT_PARAMETERS_H */

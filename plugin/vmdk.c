@@ -4,9 +4,8 @@
  * core, what the core says is handed to nbdkit.  Parameters are in
  * parameters.c, the names of disks in exports.c.
  *
- * Every export is read-only and every request is safe beside every other,
- * so that the thread model is the freest and any number of connections may
- * share a disk.
+ * Every request is safe beside every other, so that the thread model is the
+ * freest and any number of connections may share a disk.
  */
 
 #include <config.h>
@@ -123,6 +122,8 @@ vmdk_get_ready (void)
     .file = parameters.file,
     .dir = parameters.dir,
     .disk = parameters.disk,
+    .overlay = parameters.overlay,
+    .create = parameters.create ? &parameters.create_rules : NULL,
     .rules = &rules,
   };
   struct vmdk_error err;
@@ -203,13 +204,12 @@ vmdk_open (int readonly)
   struct vmdk_error err;
   struct handle *h;
 
-  (void) readonly;
   h = calloc (1, sizeof *h);
   if (!h) {
     nbdkit_error ("out of memory");
     return NULL;
   }
-  h->export = export_acquire (name ? name : "", &err);
+  h->export = export_acquire (name ? name : "", readonly, &err);
   if (!h->export) {
     told (&err);
     free (h);
@@ -257,8 +257,16 @@ vmdk_get_size (void *handle)
 static int
 vmdk_can_write (void *handle)
 {
+  const struct handle *h = handle;
+
+  return export_is_writable (h->export);
+}
+
+static int
+vmdk_can_fast_zero (void *handle)
+{
   (void) handle;
-  return 0;
+  return 1;
 }
 
 static int
@@ -329,6 +337,59 @@ vmdk_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
   (void) flags;
   if (disk_readahead (disk_of (handle), offset, count, &err) == -1)
     return request_failed (&err);
+  return 0;
+}
+
+static int
+vmdk_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
+             uint32_t flags)
+{
+  struct vmdk_error err;
+
+  (void) flags;
+  if (disk_write (disk_of (handle), buf, count, offset, &err) == -1)
+    return request_failed (&err);
+  return 0;
+}
+
+static int
+vmdk_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  const unsigned how = (flags & NBDKIT_FLAG_MAY_TRIM ? DISK_ZERO_MAY_FREE : 0)
+                       | (flags & NBDKIT_FLAG_FAST_ZERO ? DISK_ZERO_FAST : 0);
+  struct vmdk_error err;
+
+  if (disk_zero (disk_of (handle), count, offset, how, &err) == -1) {
+    /* Not worth a word: the client writes the zeros itself. */
+    if (err.errnum == ENOTSUP) {
+      nbdkit_set_error (ENOTSUP);
+      return -1;
+    }
+    return request_failed (&err);
+  }
+  return 0;
+}
+
+static int
+vmdk_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  struct vmdk_error err;
+
+  (void) flags;
+  if (disk_trim (disk_of (handle), count, offset, &err) == -1)
+    return request_failed (&err);
+  return 0;
+}
+
+/* A flush on one connection covers all of them: they share the disk. */
+static int
+vmdk_flush (void *handle, uint32_t flags)
+{
+  struct vmdk_error err;
+
+  (void) flags;
+  if (disk_flush (disk_of (handle), &err) == -1)
+    return told (&err);
   return 0;
 }
 
@@ -405,7 +466,13 @@ static struct nbdkit_plugin plugin = {
   .is_rotational = vmdk_is_rotational,
   .block_size = vmdk_block_size,
 
+  .can_fast_zero = vmdk_can_fast_zero,
+
   .pread = vmdk_pread,
+  .pwrite = vmdk_pwrite,
+  .zero = vmdk_zero,
+  .trim = vmdk_trim,
+  .flush = vmdk_flush,
   .cache = vmdk_cache,
   .extents = vmdk_extents,
 };

@@ -67,13 +67,15 @@ requires_plugin ()
   requires nbdkit --version
 }
 
+# Tests of writing set nbdkit_flags to nothing.
+#
 # nbdkit_vmdk PARAMETER...: serve over $tmp/sock until stop_nbdkit or the
 # test's end.  Returns when the server accepts connections; fails when it
 # ends instead.  What it says goes to $tmp/log.
 nbdkit_vmdk ()
 {
   rm -f "$tmp/sock" "$tmp/pid"
-  nbdkit -f -U "$tmp/sock" -P "$tmp/pid" "$VMDKIT_PLUGIN" "$@" \
+  nbdkit ${nbdkit_flags--r} -f -U "$tmp/sock" -P "$tmp/pid" "$VMDKIT_PLUGIN" "$@" \
     > "$tmp/log" 2>&1 &
   nbdkit_pid=$!
   pids="$pids $nbdkit_pid"
@@ -101,7 +103,7 @@ refused ()
   words=$1
   shift
   status=0
-  timeout 20 nbdkit -f -U - "$VMDKIT_PLUGIN" "$@" --run 'echo served' \
+  timeout 20 nbdkit ${nbdkit_flags--r} -f -U - "$VMDKIT_PLUGIN" "$@" --run 'echo served' \
     > "$tmp/refused" 2>&1 || status=$?
   if test "$status" -ne 1; then
     cat "$tmp/refused" >&2

@@ -78,7 +78,7 @@ class Server:
         self.status = None
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["nbdkit", "-f", "--exit-with-parent", "-U", self.socket,
+            ["nbdkit", "-r", "-f", "--exit-with-parent", "-U", self.socket,
              "-P", self.pidfile, PLUGIN] + list(params),
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         if not SANITIZED:
