@@ -548,6 +548,59 @@ test_huge (void **state)
   }
 }
 
+/* -- Use ---------------------------------------------------------------- */
+
+static struct disk *
+open_disk (const char *name, bool writable)
+{
+  const struct chain_rules rules = { .open = f.rules, .writable = writable };
+  struct disk *disk = disk_open (
+    store, name,
+    writable ? (unsigned) STORE_FROM_FILE | STORE_WRITABLE : STORE_FROM_FILE,
+    &rules, &f.err);
+
+  if (!disk)
+    print_error ("%s: %s\n", name, f.err.text);
+  assert_non_null (disk);
+  return disk;
+}
+
+/* What was written into a new disk is read after it was closed. */
+static void
+test_written (void **state)
+{
+  static const uint64_t offsets[] = { 0, 3 * MIB, 33 * MIB - 1024, 33 * MIB };
+  uint8_t buf[SECTOR_SIZE], wanted[SECTOR_SIZE];
+
+  (void) state;
+  for (int type = 0; type < DISK_STREAM_OPTIMIZED; type++) {
+    const struct create_rules rules = { .type = type, .size = 33 * MIB + 512 };
+    struct disk *disk;
+    char name[20];
+
+    sprintf (name, "%d.vmdk", type);
+    create (name, &rules);
+    disk = open_disk (name, true);
+    for (size_t i = 0; i < COUNT (offsets); i++) {
+      memset (buf, 1 + (int) i, sizeof buf);
+      assert_int_equal (disk_write (disk, buf, sizeof buf, offsets[i], &f.err),
+                        0);
+    }
+    assert_int_equal (disk_finish (disk, &f.err), 0);
+    disk_close (disk);
+
+    disk = open_disk (name, false);
+    assert_string_equal (f.warning, "");
+    for (size_t i = 0; i < COUNT (offsets); i++) {
+      memset (wanted, 1 + (int) i, sizeof wanted);
+      assert_int_equal (disk_read (disk, buf, sizeof buf, offsets[i], &f.err),
+                        0);
+      assert_memory_equal (buf, wanted, sizeof buf);
+    }
+    disk_close (disk);
+  }
+}
+
 /* -- Refusals ----------------------------------------------------------- */
 
 static void
@@ -795,6 +848,7 @@ main (void)
     cmocka_unit_test_setup_teardown (test_cowd_layout, setup, teardown),
     cmocka_unit_test_setup_teardown (test_grains, setup, teardown),
     cmocka_unit_test_setup_teardown (test_huge, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_written, setup, teardown),
     cmocka_unit_test_setup_teardown (test_refused, setup, teardown),
     cmocka_unit_test_setup_teardown (test_long_names, setup, teardown),
     cmocka_unit_test_setup_teardown (test_exists, setup, teardown),
