@@ -228,7 +228,9 @@ try_places (struct chain *chain, const struct chain_rules *rules,
     else
       second = (struct second_choice){ link, folder };
   }
-  if (second.link && rules->ignore_cid) {
+  if (second.link && rules->ignore_cid && rules->writable)
+    first.kind = ERR_READ_ONLY; /* nobody knows what would be copied up */
+  else if (second.link && rules->ignore_cid) {
     log_warning (&chain->rules.log, "%s", first.text);
     return accept_parent (chain, second.link, second.folder, err);
   }
@@ -332,6 +334,24 @@ check_files_differ (const struct chain *chain, struct vmdk_error *err)
   return 0;
 }
 
+/* Ways to read a disk that is not whole, in which nothing may be written: a
+ * grain that is only partly covered by a write is completed from its parent.
+ */
+static int
+check_writable (const struct chain_rules *rules, const struct link *top,
+                struct vmdk_error *err)
+{
+  const char *why = rules->lone_extent  ? "lone-extent=true"
+                    : !rules->open.lock ? "lock=off"
+                    : rules->single_link && link_has_parent (top)
+                      ? "single-link=true"
+                      : NULL;
+
+  return why ? fail (err, ERR_READ_ONLY, "%s: cannot be written with %s",
+                     NAME (top->name), why)
+             : 0;
+}
+
 static int
 open_links (struct chain *chain, struct store *store, const char *name,
             enum store_open_flags flags, const struct chain_rules *rules,
@@ -359,6 +379,8 @@ open_links (struct chain *chain, struct store *store, const char *name,
     return -1;
   }
   if (add_link (chain, top, err) == -1)
+    return -1;
+  if (rules->writable && check_writable (rules, top, err) == -1)
     return -1;
 
   while (!rules->single_link

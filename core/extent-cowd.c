@@ -236,7 +236,8 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
               struct vmdk_error *err)
 {
   struct media *media = cowd->extent.media;
-  const uint64_t least = sectors_to_bytes (cowd->gd_end);
+  const uint64_t least =
+    sectors_to_bytes (max_u64 (cowd->gd_end, h->free_sector));
   uint64_t next = max_u64 (media->size, least);
 
   if (sectors_to_bytes (h->free_sector) > media->size)
@@ -248,8 +249,13 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
       && (table_check_recover (&cowd->index, least, &next, err) == -1
           || table_check_cut (media, next, err) == -1))
     return -1;
-  return grain_writer_init (&cowd->writer, &cowd->index, &cowd_writer, next,
-                            MAX_FILE_SIZE, err);
+  if (grain_writer_init (&cowd->writer, &cowd->index, &cowd_writer, next,
+                         MAX_FILE_SIZE, err)
+      == -1)
+    return -1;
+  /* It is clean again once it has been closed. */
+  cowd->writer.state.begun = h->unclean_shutdown;
+  return 0;
 }
 
 static const struct extent_ops cowd_ops = {

@@ -376,10 +376,15 @@ start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
       && (table_check_recover (&sparse->index, least, &next, err) == -1
           || table_check_cut (sparse->common.media, next, err) == -1))
     return -1;
-  return grain_writer_init (&sparse->writer, &sparse->index,
-                            h->flags & SPARSE_ZERO_GRAIN_ENTRY ? &zero_writer
-                                                               : &plain_writer,
-                            next, MAX_FILE_SIZE, err);
+  if (grain_writer_init (&sparse->writer, &sparse->index,
+                         h->flags & SPARSE_ZERO_GRAIN_ENTRY ? &zero_writer
+                                                            : &plain_writer,
+                         next, MAX_FILE_SIZE, err)
+      == -1)
+    return -1;
+  /* It is clean again once it has been closed. */
+  sparse->writer.state.begun = h->unclean_shutdown;
+  return 0;
 }
 
 struct extent *

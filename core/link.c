@@ -203,7 +203,7 @@ check_foreign_lock (struct link *link, const struct open_rules *rules,
     return -1;
   if (holder[0] && link->writable)
     return fail (err, ERR_LOCKED,
-                 "%s (if that is stale, remove %s.lck, or pass lock=off)",
+                 "%s (if nothing uses it any more, remove %s.lck)",
                  holder, NAME (link->name));
   if (holder[0])
     log_warning (&rules->log,

@@ -43,6 +43,7 @@ static struct {
 
   pthread_mutex_t lock;
   struct export *list; /* guarded by lock */
+  struct export *kept; /* guarded by lock: see exports.h */
 } exports = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* --------------------------------------------------------------------- */
@@ -304,12 +305,29 @@ resolve_name (const char *name, struct vmdk_error *err)
   return NULL;
 }
 
+/* Whoever writes wants the disk for himself. */
+static void
+drop_kept (void)
+{
+  struct export *kept;
+
+  {
+    LOCK_FOR_SCOPE (&exports.lock);
+    kept = steal_ptr (&exports.kept);
+  }
+  export_release (kept);
+}
+
 struct export *
 export_acquire (const char *name, bool read_only, struct vmdk_error *err)
 {
   CLEANUP_FREE char *disk_name = resolve_name (name, err);
 
-  return disk_name ? export_acquire_disk (disk_name, read_only, err) : NULL;
+  if (!disk_name)
+    return NULL;
+  if (!read_only && !exports.archive)
+    drop_kept ();
+  return export_acquire_disk (disk_name, read_only, err);
 }
 
 /* --------------------------------------------------------------------- */
@@ -514,18 +532,6 @@ start_folder (const char *path, struct vmdk_error *err)
   return exports.folder ? 0 : fail_prefix (err, "%s", NAME (path));
 }
 
-/* What is wrong with the disk is said before anybody connects. */
-static int
-try_disk (struct vmdk_error *err)
-{
-  struct export *export = export_acquire ("", true, err);
-
-  if (!export)
-    return -1;
-  export_release (export);
-  return 0;
-}
-
 int
 exports_start (const struct exports_source *source, struct vmdk_error *err)
 {
@@ -536,7 +542,8 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
     return fail_prefix (err, "%s", NAME (source->file));
   if (source->overlay && start_overlay (source, err) == -1)
     return fail_prefix (err, "%s", NAME (source->overlay));
-  return try_disk (err);
+  exports.kept = export_acquire ("", true, err);
+  return exports.kept ? 0 : -1;
 }
 
 /* A server that is told to end closes no connection: what is still open is
@@ -545,6 +552,7 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
 void
 exports_stop (void)
 {
+  exports.kept = NULL; /* it is in the list */
   while (exports.list) {
     struct export *export = exports.list;
 

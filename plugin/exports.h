@@ -12,8 +12,8 @@
  *
  * A disk is opened for its first client, shared by the others and closed
  * with the last.  A disk that "" means at the start of a file= server is
- * opened for a moment then, for reading, so that a bad file ends the server
- * before anybody connects.
+ * opened then, for reading, so that a bad file ends the server before anybody
+ * connects; it is kept, with its locks, until somebody wants to write.
  *
  * Locking: a table lock guards the list and the counts; each export's own
  * lock is held while its disk is being opened, so that a slow one keeps only

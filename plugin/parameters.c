@@ -366,6 +366,10 @@ parameters_complete (void)
     nbdkit_error ("overlay= cannot go with create=, parent= or disk=");
     return -1;
   }
+  if (!parameters.create && parameters.create_rules.size != 0) {
+    nbdkit_error ("create-size= needs create=true");
+    return -1;
+  }
   if (parameters.create && parameters.create_rules.size == 0) {
     nbdkit_error ("create=true needs create-size=");
     return -1;

@@ -48,8 +48,13 @@ refused 'search is empty' "$disk" search=
 for key in server user vm thumbprint snapshot; do
   refused "^nbdkit: error: $key=: remote disks are not served" "$disk" $key=x
 done
-refused '^nbdkit: error: create-size=: disks are not created' \
-  "$disk" create-size=1M
+refused '^nbdkit: error: create-size= needs create=true' "$disk" create-size=1M
+refused '^nbdkit: error: create=true needs create-size=' "$disk" create=true
+refused 'exists already' "$disk" create=true create-size=1M
+refused 'create-type=round' "$tmp/new" create=true create-type=round
+refused 'is not ide' "$tmp/new" create=true create-adapter-type=nvme
+refused 'is not off, on or unmap' "$disk" detect-zeroes=perhaps
+refused 'overlay= cannot go with' "$disk" overlay="$tmp/o.vmdk" parent="$disk"
 
 # What tells VMware's library how to work does no harm.
 nbdkit_vmdk "$disk" libdir=/opt/vmware config=/etc/vddk.conf unbuffered=true \

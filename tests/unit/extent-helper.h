@@ -115,6 +115,7 @@ fixture_init (struct fixture *f)
   f->resources.tables = cache_new (1 << 20, &f->err);
   assert_non_null (f->resources.tables);
   f->rules.resources = &f->resources;
+  f->rules.lock = true;
   f->rules.log.sink = fixture_sink;
   f->rules.log.opaque = f;
 }
