@@ -535,6 +535,8 @@ start_folder (const char *path, struct vmdk_error *err)
 int
 exports_start (const struct exports_source *source, struct vmdk_error *err)
 {
+  struct export *export;
+
   exports.rules = source->rules;
   if (source->dir)
     return start_folder (source->dir, err);
@@ -542,8 +544,21 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
     return fail_prefix (err, "%s", NAME (source->file));
   if (source->overlay && start_overlay (source, err) == -1)
     return fail_prefix (err, "%s", NAME (source->overlay));
-  exports.kept = export_acquire ("", true, err);
-  return exports.kept ? 0 : -1;
+  export = export_acquire ("", true, err);
+  if (!export)
+    return -1;
+  export_release (export);
+  return 0;
+}
+
+/* Not before the fork: the other process would hold the locks as well. */
+void
+exports_keep (void)
+{
+  struct vmdk_error ignored;
+
+  if (!exports.is_folder)
+    exports.kept = export_acquire ("", true, &ignored);
 }
 
 /* A server that is told to end closes no connection: what is still open is

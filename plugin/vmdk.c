@@ -139,6 +139,13 @@ vmdk_get_ready (void)
   return exports_start (&source, &err) == -1 ? told (&err) : 0;
 }
 
+static int
+vmdk_after_fork (void)
+{
+  exports_keep ();
+  return 0;
+}
+
 static void
 vmdk_unload (void)
 {
@@ -451,6 +458,7 @@ static struct nbdkit_plugin plugin = {
   .config = vmdk_config,
   .config_complete = vmdk_config_complete,
   .get_ready = vmdk_get_ready,
+  .after_fork = vmdk_after_fork,
 
   .list_exports = vmdk_list_exports,
   .default_export = vmdk_default_export,

@@ -146,6 +146,11 @@ END
 stop_nbdkit
 test "$(du -k zeros.vmdk | cut -f1)" -lt 1024 || fail "zeros take room"
 
+# A server that forks does not lock itself out.
+nbdkit -U - "$VMDKIT_PLUGIN" child.vmdk --run \
+  'nbdinfo "$uri" | grep "is_read_only: false"' > info.log ||
+  fail "not writable with --run"
+
 # Read-only means that.
 before=$(cksum child.vmdk; stat -c %Y child.vmdk)
 nbdkit_flags=-r
