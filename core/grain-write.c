@@ -606,7 +606,7 @@ grain_extent_flush (struct extent *extent, struct vmdk_error *err)
   else if (freed.len > 0)
     wait_for_users (w); /* invariant 4 */
   grain_alloc_forgotten (&w->alloc, &freed, r == 0);
-  if (r == 0) {
+  if (r == 0 && table_changes_are_many (w->index->changes)) {
     pthread_rwlock_wrlock (&w->in_use);
     table_changes_trim (w->index->changes);
     pthread_rwlock_unlock (&w->in_use);

@@ -399,14 +399,18 @@ table_changes_end (struct table_changes *changes, struct table_commit *commit,
   free_commit (commit);
 }
 
+bool
+table_changes_are_many (const struct table_changes *changes)
+{
+  return changes->nr_tables * changes->index->table_bytes > MAX_CLEAN;
+}
+
 void
 table_changes_trim (struct table_changes *changes)
 {
   struct grain_index *index = changes->index;
   LOCK_FOR_SCOPE (&changes->lock);
 
-  if (changes->nr_tables * index->table_bytes <= MAX_CLEAN)
-    return;
   for (size_t i = 0; i < NR_BUCKETS; i++)
     for (struct changed **p = &changes->buckets[i]; *p;) {
       struct changed *c = *p;

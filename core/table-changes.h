@@ -93,9 +93,12 @@ extern void table_changes_end (struct table_changes *changes,
                                struct table_commit *commit, bool ok)
   __attribute__ ((nonnull (1)));
 
-/* Drop tables that are on the medium, if there are too many.  The caller
- * makes sure that nobody looks anything up meanwhile.
+/* Whether there are so many tables that those which are on the medium should
+ * be dropped; and dropping them, for which the caller makes sure that nobody
+ * looks anything up meanwhile.
  */
+extern bool table_changes_are_many (const struct table_changes *changes)
+  __attribute__ ((nonnull (1)));
 extern void table_changes_trim (struct table_changes *changes)
   __attribute__ ((nonnull (1)));
 
