@@ -31,8 +31,8 @@
 #define PAGE_SIZE 4096
 
 /* Up to this many bytes of neighbouring tables are loaded with one read. */
-#define BATCH_SIZE (64 << 10)
-#define MAX_BATCH 32
+#define BATCH_SIZE (128 << 10)
+#define MAX_BATCH 64 /* at most 64: bits of seen.zeros */
 
 /* Places of tables that are remembered, 16 bytes each. */
 #define MAX_RANGES 8192
@@ -314,16 +314,38 @@ batch_length (struct grain_index *index, const struct page *page,
 static void
 offer_table (struct grain_index *index, uint64_t table, const uint8_t *bytes)
 {
-  const size_t size =
-    bytes_are_zero (bytes, index->table_bytes) ? 0 : index->table_bytes;
   struct cache_block *block =
-    cache_claim (index->cache, index->owner, table, size);
+    cache_claim (index->cache, index->owner, table, index->table_bytes);
 
   if (!block)
     return;
-  memcpy (block->data, bytes, size);
+  memcpy (block->data, bytes, index->table_bytes);
   cache_publish (index->cache, block);
   cache_put (index->cache, block);
+}
+
+/* The neighbours of a table that was asked for: to the cache, but for those
+ * that are zeros, of which nearly all of a scattered disk consists.  These
+ * are only remembered until the next ones are read.
+ */
+static void
+offer_tables (struct grain_index *index, uint64_t table, const uint8_t *bytes,
+              size_t n)
+{
+  uint64_t zeros = 0;
+
+  for (size_t i = 0; i < n; i++) {
+    const uint8_t *entries = bytes + i * index->table_bytes;
+
+    if (bytes_are_zero (entries, index->table_bytes))
+      zeros |= UINT64_C (1) << i;
+    else
+      offer_table (index, table + i, entries);
+  }
+
+  LOCK_FOR_SCOPE (&index->seen.lock);
+  index->seen.zeros_first = table;
+  index->seen.zeros = zeros;
 }
 
 /* Read N tables from TABLE on, the first of them to FIRST.  The rest goes to
@@ -346,8 +368,7 @@ read_tables (struct grain_index *index, uint64_t table, uint64_t offset,
   if (media_pread (media, buffer, n * index->table_bytes, offset, err) == -1)
     return -1;
   memcpy (first, buffer, index->table_bytes);
-  for (size_t i = 1; i < n; i++)
-    offer_table (index, table + i, buffer + i * index->table_bytes);
+  offer_tables (index, table + 1, buffer + index->table_bytes, n - 1);
   return 0;
 }
 
@@ -415,10 +436,14 @@ static uint64_t
 known_absent (struct grain_index *index, uint64_t table)
 {
   LOCK_FOR_SCOPE (&index->seen.lock);
+  const uint64_t i = table - index->seen.zeros_first;
 
-  return table >= index->seen.absent_first && table < index->seen.absent_end
-           ? index->seen.absent_end - table
-           : 0;
+  if (table >= index->seen.absent_first && table < index->seen.absent_end)
+    return index->seen.absent_end - table;
+  if (table < index->seen.zeros_first || i >= 64)
+    return 0;
+  /* How many bits from I on are set; the highest never is. */
+  return __builtin_ctzll (~(index->seen.zeros >> i));
 }
 
 /* Tables that were changed come first: what is in the cache or on the medium
@@ -769,6 +794,7 @@ grain_index_reload (struct grain_index *index)
   LOCK_FOR_SCOPE (&index->seen.lock);
   index->seen.hole_start = index->seen.hole_end = 0;
   index->seen.absent_first = index->seen.absent_end = 0;
+  index->seen.zeros = 0;
 }
 
 /* -- Where tables are --------------------------------------------------- */

@@ -94,6 +94,11 @@ struct grain_index {
     uint64_t hole_start, hole_end;
     uint64_t data_start, data_end;
     uint64_t absent_first, absent_end; /* tables */
+
+    /* Which of the tables that were last read together are zeros: bit i is
+     * for table zeros_first + i.
+     */
+    uint64_t zeros_first, zeros;
   } seen;
 
   /* Where tables are, for grain_index_hits_table; made on first use. */
