@@ -9,20 +9,38 @@
  *  2. Mutable state sits in a sub-struct beside its lock:
  *       cache.c            one lock for each shard; guards the shard's
  *                          blocks and their order
- *       grain-table.c      index.seen.lock guards the hole and the data last
- *                          seen in the file; index.places.lock the list of
+ *       grain-table.c      index.seen.lock guards the hole, the data and the
+ *                          tables last seen; index.places.lock the list of
  *                          where tables are, while it is being made
- *       media-file.c       the pool's lock; guards which files are open
+ *       media-file.c       the pool's lock guards which files are open; each
+ *                          file has locks of its own, see there
  *       readahead.c        the queue's lock
  *       compress.c         the pool's lock; guards idle decompressors
  *       extent.c           which damage was told is a set of atomic words
- *  3. None of these is held while another is taken, across a media call or
- *     a call to the log.  So there is no order to keep.  Two exceptions: the
- *     file pool opens and closes files under its lock, and the list of the
- *     tables' places is read from the directory under its own, once, because
- *     everybody who waits there would read the same.
+ *     and for writing:
+ *       commit.c           who waits for which commit
+ *       link-change.c      link.changes.lock: the descriptor
+ *       grain-write.c      writer.state.lock: grains being allocated or
+ *                          freed, room for tables, the unclean mark
+ *       grain-alloc.c      alloc.room.lock: where the next grain goes, freed
+ *                          grains
+ *       table-changes.c    which tables were changed, which sectors are dirty
+ *  3. Locks are leaves, and none is held across a media call or a call to the
+ *     log.  The exceptions, each because everybody who waits there needs just
+ *     what is being done: the file pool opens and closes files; the list of
+ *     the tables' places is read once; the descriptor is rewritten and the
+ *     unclean mark set before the first change of a link; room is obtained
+ *     from the file system under alloc.room.lock, which may be taken while
+ *     writer.state.lock is held.
  *  4. A block from the cache is pinned by its user and constant once
- *     published.
+ *     published.  A changed table (table-changes.h) is pinned likewise; its
+ *     entries are atomic.
+ *  5. Whoever uses a grain that he looked up in a writable extent holds
+ *     writer.in_use shared, from the look-up to the end of the use.  It is
+ *     taken first, once, and exclusively only for a moment between requests:
+ *     after a commit that forgot grains, before their room is used again.
+ *  6. A range of grains that is being allocated or freed is busy, and others
+ *     who want to change it wait.  Nobody waits for a range while he has one.
  */
 
 #ifndef VMDKIT_DISK_H
