@@ -544,6 +544,37 @@ file_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
   return r;
 }
 
+static bool
+is_forbidden (int errnum)
+{
+  return errnum == EPERM || errnum == EACCES || errnum == EOPNOTSUPP
+         || errnum == ENOSYS || errnum == EINVAL; /* EINVAL: no such user */
+}
+
+/* Both are writable, so neither comes and goes. */
+static int
+writable_copy_permissions (struct media *media, struct media *from,
+                           struct vmdk_error *err)
+{
+  const int fd = ((struct file *) media)->fd;
+  struct stat st;
+  mode_t mode;
+
+  if (fstat (((struct file *) from)->fd, &st) == -1)
+    return fail_errno (err, errno, "fstat");
+  mode = st.st_mode & 0777;
+  if (fchown (fd, (uid_t) -1, st.st_gid) == -1) {
+    if (!is_forbidden (errno))
+      return fail_errno (err, errno, "its group");
+    mode &= 0707;
+  }
+  if (fchown (fd, st.st_uid, (gid_t) -1) == -1 && !is_forbidden (errno))
+    return fail_errno (err, errno, "its owner");
+  if (fchmod (fd, mode) == -1 && !is_forbidden (errno))
+    return fail_errno (err, errno, "its permissions");
+  return 0;
+}
+
 static int
 writable_pwrite (struct media *media, const void *buf, size_t count,
                  uint64_t offset, struct vmdk_error *err)
@@ -677,6 +708,7 @@ static const struct media_ops writable_ops = {
   .map = file_map,
   .readahead = file_readahead,
   .lock = file_lock,
+  .copy_permissions = writable_copy_permissions,
   .close = file_close,
 };
 

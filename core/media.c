@@ -203,6 +203,15 @@ media_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
   return media->ops->lock ? media->ops->lock (media, lock, err) : 0;
 }
 
+int
+media_copy_permissions (struct media *media, struct media *from,
+                        struct vmdk_error *err)
+{
+  if (!media->ops->copy_permissions || media->ops != from->ops)
+    return 0;
+  return media->ops->copy_permissions (media, from, err);
+}
+
 bool
 media_same (const struct media *a, const struct media *b)
 {

@@ -92,6 +92,12 @@ struct media_ops {
   int (*lock) (struct media *media, enum media_lock lock,
                struct vmdk_error *err);
 
+  /* Take over who may do what from FROM, of the same kind; what the system
+   * does not permit is left as it is.  NULL: there are no permissions.
+   */
+  int (*copy_permissions) (struct media *media, struct media *from,
+                           struct vmdk_error *err);
+
   /* Free the medium.  Does not flush.  Accepts a half-built one. */
   void (*close) (struct media *media);
 };
@@ -163,6 +169,13 @@ extern void media_readahead (struct media *media, uint64_t offset,
 extern int media_lock (struct media *media, enum media_lock lock,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* Give MEDIA, which is to replace FROM, its mode and owner.  Where the owner
+ * or the group cannot be had, nobody else gets what was theirs.
+ */
+extern int media_copy_permissions (struct media *media, struct media *from,
+                                   struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
 /* Whether both are known to be the same file (or member). */
 extern bool media_same (const struct media *a, const struct media *b)
