@@ -26,6 +26,7 @@ import time
 import report
 import rows
 import servers
+import writing
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -60,11 +61,16 @@ def arguments():
     p.add_argument("--json", metavar="FILE", help="write every run to FILE")
     p.add_argument("--keep", metavar="DIR",
                    help="keep the images in DIR and use those that are there")
+    p.add_argument("--write-folder", metavar="DIR",
+                   help="where the disks are that are written to; it should "
+                   "not be a tmpfs (default: tmp in the build folder)")
     p.add_argument("--programs", metavar="DIR", default=os.environ.get(
         "BENCH_PROGRAMS", "."), help="where the programs of this folder are")
     a = p.parse_args()
     a.rounds = a.rounds or (2 if a.quick else 5)
     a.seconds = a.seconds or (0.4 if a.quick else 2)
+    a.write_folder = os.path.abspath(
+        a.write_folder or os.path.join(a.programs, "tmp"))
     return a
 
 
@@ -228,6 +234,8 @@ class Bench:
                 row.name, mapped))
 
     def row(self, row):
+        if isinstance(row, writing.Row):
+            return self.writing.row(row)
         contenders = self.of_row(row)
         paths = [p for i in row.images for p in self.images.files(i)]
         if row.unit == "s":
@@ -279,7 +287,10 @@ def about(bench):
     out["settings"] = "seed %d, %d rounds, runs of %g s, disks of %s" % (
         a.seed, a.rounds, a.seconds, ", ".join(
             rows.text_size(n) for n in (bench.sizes.random, bench.sizes.main,
-                                        bench.sizes.stream)))
+                                        bench.sizes.stream,
+                                        bench.sizes.write)))
+    out["writing"] = "%s, %s" % (a.write_folder, servers.output_of(
+        "stat", "-f", "-c", "%T", a.write_folder))
     return out
 
 
@@ -323,12 +334,19 @@ def main():
         images = rows.Images(args.keep or scratch(folder), args.seed, sizes,
                              bool(args.keep))
         bench = Bench(args, images, sizes, scratch(None))
+        os.makedirs(args.write_folder, exist_ok=True)
+        bench.writing = writing.Writing(bench, scratch(args.write_folder))
         known = about(bench)
         for key, value in known.items():
             print("%-9s %s" % (key, value or "-"))
         sys.stdout.flush()
         results, failed = run_all(bench, wanted)
-        print("\n" + report.table(results))
+        written = [r for r in results if isinstance(r, writing.Results)]
+        others = [r for r in results if r not in written]
+        if others:
+            print("\n" + report.table(others))
+        if written:
+            print("\n" + report.table(written, writing.HEAD))
         if args.json:
             with open(args.json, "w") as f:
                 json.dump({"about": known, "rows": [

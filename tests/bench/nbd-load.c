@@ -12,6 +12,12 @@
  * end, which is what copying tools do.  The first pass is always completed;
  * further ones follow until the time is over.
  *
+ * With --write it writes instead.  What is written in a place follows from the
+ * place and the seed, so that --verify, with the same options and in another
+ * process, can tell whether it is there.  Random places are then those of one
+ * shuffled list, which the connections share: every place comes once before
+ * any comes again, and with --once none comes again.
+ *
  * With --sample it reads instead the ranges named on standard input, one
  * "OFFSET COUNT" a line, and copies their bytes to standard output, so that
  * a caller can prove that servers agree before he times them.
@@ -38,13 +44,15 @@
 #define MAX_CONNECTIONS 64
 #define MAX_DEPTH 4096
 #define MAX_REQUEST (32U << 20) /* what every server accepts */
+#define BLOCK 4096              /* each that is written has its own stamp */
 
 static struct {
   const char *socket;
   unsigned connections, depth;
   size_t request;
-  bool random, sample;
-  uint64_t seed, bytes;
+  size_t stride;
+  bool random, sample, write, flush_each, once;
+  uint64_t seed, bytes, verify;
   double seconds, warmup;
 } opt = { .connections = 1, .depth = 1, .request = 4096 };
 
@@ -54,6 +62,9 @@ static struct {
   double warm_at, end_at;
   uint64_t size, piece, nr_pieces;
   atomic_uint_fast64_t next_piece;
+  uint32_t *order; /* of the places that are written at random */
+  uint64_t nr_places;
+  atomic_uint_fast64_t next_place;
 } run;
 
 struct connection;
@@ -62,6 +73,7 @@ struct slot {
   struct connection *owner;
   uint8_t *buf;
   bool busy;
+  size_t to_flush; /* was written and counts once it is flushed */
 };
 
 struct connection {
@@ -134,11 +146,78 @@ connect_to (const char *socket)
   return nbd;
 }
 
-/* The next place to read, or false when there is none. */
+/* A place of the shuffled list: one request in each stride. */
+static uint64_t
+place_offset (uint64_t i)
+{
+  const uint64_t place = run.order[i];
+  uint64_t state = opt.seed ^ place;
+
+  return place * opt.stride
+         + random_next (&state) % (opt.stride / opt.request) * opt.request;
+}
+
+static bool
+next_place (uint64_t *offset)
+{
+  const uint64_t i = atomic_fetch_add (&run.next_place, 1);
+
+  if (opt.once && i >= run.nr_places)
+    return false;
+  *offset = place_offset (i % run.nr_places);
+  return true;
+}
+
+static void
+shuffle_places (void)
+{
+  uint64_t state = opt.seed;
+
+  run.nr_places = run.size / opt.stride;
+  if (run.nr_places == 0 || run.nr_places > UINT32_MAX)
+    die ("%" PRIu64 " places to write to", run.nr_places);
+  run.order = malloc (run.nr_places * sizeof *run.order);
+  if (run.order == NULL)
+    die ("out of memory");
+  for (uint32_t i = 0; i < run.nr_places; i++) {
+    const uint64_t j = random_next (&state) % (i + 1);
+
+    run.order[i] = run.order[j];
+    run.order[j] = i;
+  }
+}
+
+/* The same for all blocks but for the stamp, and free of zeros. */
+static void
+fill (uint8_t *buf, size_t count)
+{
+  uint64_t state = 1;
+
+  for (size_t i = 0; i < count; i++) {
+    if (i % BLOCK == 0)
+      state = 1;
+    buf[i] = (uint8_t) (random_next (&state) | 1);
+  }
+}
+
+static void
+stamp (uint8_t *buf, size_t count, uint64_t offset)
+{
+  for (size_t i = 0; i < count; i += BLOCK) {
+    uint64_t state = opt.seed ^ (offset + i);
+    const uint64_t value = random_next (&state);
+
+    memcpy (buf + i, &value, sizeof value);
+  }
+}
+
+/* The next place to read or write, or false when there is none. */
 static bool
 next_request (struct connection *c, uint64_t *offset, size_t *count)
 {
   *count = opt.request;
+  if (opt.random && opt.write)
+    return next_place (offset);
   if (opt.random) {
     *offset = random_next (&c->rng) % (run.size / opt.request) * opt.request;
     return true;
@@ -147,7 +226,7 @@ next_request (struct connection *c, uint64_t *offset, size_t *count)
     const uint64_t piece = atomic_fetch_add (&run.next_piece, 1);
 
     if (piece >= run.nr_pieces) {
-      if (now () >= run.end_at)
+      if (opt.once || now () >= run.end_at)
         return false;
       c->again = true;
     }
@@ -165,6 +244,7 @@ next_request (struct connection *c, uint64_t *offset, size_t *count)
 struct completion {
   struct slot *slot;
   size_t count;
+  bool flush_next;
 };
 
 static int
@@ -174,7 +254,11 @@ finished (void *opaque, int *error)
   struct connection *c = done->slot->owner;
 
   if (*error)
-    die ("read failed: %s", strerror (*error));
+    die ("a %s failed: %s", opt.write ? "write" : "read", strerror (*error));
+  if (done->flush_next) { /* not from here: the handle is locked */
+    done->slot->to_flush = done->count;
+    return 1;
+  }
   done->slot->busy = false;
   c->nr_busy--;
   c->all_bytes += done->count;
@@ -185,11 +269,41 @@ finished (void *opaque, int *error)
   return 1; /* retire the command */
 }
 
+static struct completion *
+completion_new (struct slot *slot, size_t count, bool flush_next)
+{
+  struct completion *done = malloc (sizeof *done);
+
+  if (done == NULL)
+    die ("out of memory");
+  *done = (struct completion){ slot, count, flush_next };
+  return done;
+}
+
+static nbd_completion_callback
+callback_of (struct completion *done)
+{
+  return (nbd_completion_callback){ .callback = finished,
+                                    .user_data = done,
+                                    .free = free };
+}
+
+static void
+send_flush (struct slot *slot)
+{
+  struct completion *done = completion_new (slot, slot->to_flush, false);
+
+  slot->to_flush = 0;
+  if (nbd_aio_flush (slot->owner->nbd, callback_of (done), 0) == -1)
+    die ("%s", nbd_get_error ());
+}
+
 static void
 issue (struct connection *c, struct slot *slot)
 {
-  struct completion *done;
+  nbd_completion_callback callback;
   uint64_t offset;
+  int64_t sent;
   size_t count;
 
   if (((opt.random || c->again) && now () >= run.end_at)
@@ -197,17 +311,16 @@ issue (struct connection *c, struct slot *slot)
     c->done = true;
     return;
   }
-  done = malloc (sizeof *done);
-  if (done == NULL)
-    die ("out of memory");
-  *done = (struct completion){ slot, count };
+  callback = callback_of (completion_new (slot, count, opt.flush_each));
   slot->busy = true;
   c->nr_busy++;
-  if (nbd_aio_pread (c->nbd, slot->buf, count, offset,
-                     (nbd_completion_callback){
-                       .callback = finished, .user_data = done, .free = free },
-                     0)
-      == -1)
+  if (opt.write) {
+    stamp (slot->buf, count, offset);
+    sent = nbd_aio_pwrite (c->nbd, slot->buf, count, offset, callback, 0);
+  }
+  else
+    sent = nbd_aio_pread (c->nbd, slot->buf, count, offset, callback, 0);
+  if (sent == -1)
     die ("%s", nbd_get_error ());
 }
 
@@ -219,9 +332,14 @@ drive (void *opaque)
   pthread_barrier_wait (&run.started); /* all are connected */
   pthread_barrier_wait (&run.started); /* the clock is set */
   for (;;) {
-    for (unsigned i = 0; i < c->nr_slots && !c->done; i++)
-      if (!c->slots[i].busy)
-        issue (c, &c->slots[i]);
+    for (unsigned i = 0; i < c->nr_slots; i++) {
+      struct slot *slot = &c->slots[i];
+
+      if (slot->to_flush)
+        send_flush (slot);
+      else if (!slot->busy && !c->done)
+        issue (c, slot);
+    }
     if (c->nr_busy == 0)
       return NULL;
     if (nbd_poll (c->nbd, -1) == -1)
@@ -232,7 +350,8 @@ drive (void *opaque)
 static void
 connection_start (struct connection *c, unsigned i)
 {
-  c->nbd = connect_to (opt.socket);
+  if (c->nbd == NULL)
+    c->nbd = connect_to (opt.socket);
   c->rng = opt.seed + i * UINT64_C (0x632be59bd9b4e019);
   c->nr_slots = opt.depth / opt.connections;
   c->nr_slots += i < opt.depth % opt.connections;
@@ -243,7 +362,7 @@ connection_start (struct connection *c, unsigned i)
     c->slots[s].owner = c;
     if (posix_memalign ((void **) &c->slots[s].buf, 4096, opt.request) != 0)
       die ("out of memory");
-    memset (c->slots[s].buf, 0, opt.request); /* no page faults when timed */
+    fill (c->slots[s].buf, opt.request); /* and no page faults when timed */
   }
   if (pthread_create (&c->thread, NULL, drive, c) != 0)
     die ("cannot start a thread");
@@ -283,6 +402,30 @@ plan (struct nbd_handle *nbd)
   if (run.piece == 0)
     run.piece = opt.request;
   run.nr_pieces = (run.size + run.piece - 1) / run.piece;
+  if ((opt.random && opt.write) || opt.verify)
+    shuffle_places ();
+}
+
+/* Several connections may write only if the server says that a flush on one
+ * is a flush of all.
+ */
+static void
+limit_connections (struct nbd_handle *nbd)
+{
+  if (opt.write && nbd_can_multi_conn (nbd) != 1)
+    opt.connections = 1;
+}
+
+/* Seconds that it takes until all that was written is on the disk. */
+static double
+flush_all (struct connection *connections)
+{
+  const double start = now ();
+
+  for (unsigned i = 0; opt.write && i < opt.connections; i++)
+    if (nbd_flush (connections[i].nbd, 0) == -1)
+      die ("%s", nbd_get_error ());
+  return now () - start;
 }
 
 static void
@@ -290,8 +433,10 @@ load (void)
 {
   static struct connection connections[MAX_CONNECTIONS];
   uint64_t requests = 0, bytes = 0, all_bytes = 0;
-  double start, cpu, seconds;
+  double start, cpu, seconds, flush_seconds;
 
+  connections[0].nbd = connect_to (opt.socket);
+  limit_connections (connections[0].nbd);
   pthread_barrier_init (&run.started, NULL, opt.connections + 1);
   for (unsigned i = 0; i < opt.connections; i++)
     connection_start (&connections[i], i);
@@ -305,6 +450,7 @@ load (void)
   for (unsigned i = 0; i < opt.connections; i++)
     pthread_join (connections[i].thread, NULL);
   seconds = now () - run.warm_at;
+  flush_seconds = flush_all (connections);
   cpu = cpu_seconds () - cpu;
   for (unsigned i = 0; i < opt.connections; i++) {
     requests += connections[i].requests;
@@ -314,9 +460,41 @@ load (void)
   }
   printf ("{\"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"requests\": %" PRIu64
           ", \"iops\": %.1f, \"mib_per_second\": %.2f"
-          ", \"all_bytes\": %" PRIu64 ", \"client_cpu\": %.3f}\n",
+          ", \"all_bytes\": %" PRIu64 ", \"client_cpu\": %.3f"
+          ", \"flush_seconds\": %.6f, \"connections\": %u}\n",
           bytes, seconds, requests, (double) requests / seconds,
-          (double) bytes / seconds / 1048576, all_bytes, cpu);
+          (double) bytes / seconds / 1048576, all_bytes, cpu, flush_seconds,
+          opt.connections);
+  free (run.order);
+}
+
+/* Read the first places of the shuffled list. */
+static void
+verify (void)
+{
+  struct nbd_handle *nbd = connect_to (opt.socket);
+  uint8_t *buf = malloc (opt.request), *wanted = malloc (opt.request);
+
+  if (buf == NULL || wanted == NULL)
+    die ("out of memory");
+  plan (nbd);
+  fill (wanted, opt.request);
+  if (opt.verify > run.nr_places)
+    opt.verify = run.nr_places;
+  for (uint64_t i = 0; i < opt.verify; i++) {
+    const uint64_t offset = place_offset (i);
+
+    stamp (wanted, opt.request, offset);
+    if (nbd_pread (nbd, buf, opt.request, offset, 0) == -1)
+      die ("%s", nbd_get_error ());
+    if (memcmp (buf, wanted, opt.request) != 0)
+      die ("at %" PRIu64 " is not what was written", offset);
+  }
+  free (wanted);
+  free (buf);
+  free (run.order);
+  nbd_shutdown (nbd, 0);
+  nbd_close (nbd);
 }
 
 static void
@@ -348,9 +526,15 @@ usage (FILE *to)
 {
   fputs ("Usage: nbd-load [OPTIONS] SOCKET\n"
          "  -c, --connections=N  connections, each driven by a thread\n"
-         "  -d, --depth=N        reads in flight, over all connections\n"
-         "  -r, --request=BYTES  size of a read\n"
-         "  -R, --random         read at random places\n"
+         "  -d, --depth=N        requests in flight, over all connections\n"
+         "  -r, --request=BYTES  size of a request\n"
+         "  -R, --random         at random places\n"
+         "      --write          write\n"
+         "      --flush-each     a write counts once a flush followed it\n"
+         "      --once           no place twice; the run ends with the last\n"
+         "      --stride=BYTES   random writes: one place in each BYTES\n"
+         "      --verify=N       read N of the places that --random --write\n"
+         "                       comes to first and compare\n"
          "  -s, --seed=N         seed of the random places\n"
          "  -t, --seconds=S      how long (sequential: at least one pass)\n"
          "  -w, --warmup=S       a random run's part that is not counted\n"
@@ -384,6 +568,23 @@ duration (const char *text)
 }
 
 static void
+check_options (void)
+{
+  if (opt.random && !opt.verify && opt.seconds <= 0)
+    die ("--random needs --seconds");
+  if (opt.depth < opt.connections)
+    die ("--depth must be at least --connections");
+  if ((opt.flush_each || opt.once) && !opt.write)
+    die ("--flush-each and --once are of --write");
+  if ((opt.write || opt.verify) && opt.request % BLOCK != 0)
+    die ("what is written must be a multiple of %d bytes", BLOCK);
+  if (opt.stride == 0)
+    opt.stride = opt.request;
+  if (opt.stride % opt.request != 0)
+    die ("--stride must be a multiple of --request");
+}
+
+static void
 parse (int argc, char **argv)
 {
   static const struct option options[] = {
@@ -396,6 +597,11 @@ parse (int argc, char **argv)
     { "warmup", required_argument, NULL, 'w' },
     { "bytes", required_argument, NULL, 'b' },
     { "sample", no_argument, NULL, 'S' },
+    { "write", no_argument, NULL, 'W' },
+    { "flush-each", no_argument, NULL, 'F' },
+    { "once", no_argument, NULL, 'O' },
+    { "stride", required_argument, NULL, 'I' },
+    { "verify", required_argument, NULL, 'V' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
   };
@@ -431,6 +637,21 @@ parse (int argc, char **argv)
     case 'S':
       opt.sample = true;
       break;
+    case 'W':
+      opt.write = true;
+      break;
+    case 'F':
+      opt.flush_each = true;
+      break;
+    case 'O':
+      opt.once = true;
+      break;
+    case 'I':
+      opt.stride = number (optarg, 1, MAX_REQUEST);
+      break;
+    case 'V':
+      opt.verify = number (optarg, 1, UINT32_MAX);
+      break;
     case 'h':
       usage (stdout);
       exit (EXIT_SUCCESS);
@@ -444,10 +665,7 @@ parse (int argc, char **argv)
     exit (EXIT_FAILURE);
   }
   opt.socket = argv[optind];
-  if (opt.random && opt.seconds <= 0)
-    die ("--random needs --seconds");
-  if (opt.depth < opt.connections)
-    die ("--depth must be at least --connections");
+  check_options ();
 }
 
 int
@@ -456,6 +674,8 @@ main (int argc, char **argv)
   parse (argc, argv);
   if (opt.sample)
     sample ();
+  else if (opt.verify)
+    verify ();
   else
     load ();
   return EXIT_SUCCESS;

@@ -88,14 +88,14 @@ HEAD = [["", "", "median", "", "", "", "vmdk/", "", "", "", "cpu s/GiB", "",
          "alone", "A/A", "vmdk", "qemu", "limit", "vmdk", "qemu", "limit"]]
 
 
-def table(results):
-    rows = HEAD + [r.cells() for r in results]
-    widths = [max(len(r[i]) for r in rows[1:]) for i in range(len(HEAD[0]))]
+def table(results, head=HEAD):
+    rows = head + [r.cells() for r in results]
+    widths = [max(len(r[i]) for r in rows[1:]) for i in range(len(head[0]))]
     lines = []
     for r in rows:
         cells = [c.ljust(w) if i < 2 else c.rjust(w)
                  for i, (c, w) in enumerate(zip(r, widths))]
-        if r is HEAD[0]:  # these run on over the columns they stand above
+        if r is head[0]:  # these run on over the columns they stand above
             line = ""
             for i, c in enumerate(r):
                 at = sum(widths[:i]) + 2 * i

@@ -7,6 +7,7 @@ import os
 import shutil
 
 import images
+import writing
 
 GIB = 1 << 30
 TIB = 1 << 40
@@ -18,6 +19,7 @@ class Sizes:
         self.random = size
         self.main = max(size // 4, 64 << 20)
         self.stream = max(size // 8, 32 << 20)
+        self.write = max(size // 16, 32 << 20)
         self.scattered = 128 * GIB if quick else 2 * TIB
         self.empty = 2 * TIB if quick else 62 * TIB
 
@@ -155,4 +157,4 @@ def all_rows(sizes):
                         ("sesparse", "empty seSparse")):
         rows.append(Row("map %s %s" % (text_size(sizes.empty), words),
                         "empty-" + kind, None, "s"))
-    return rows
+    return rows + writing.all_rows()

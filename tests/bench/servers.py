@@ -47,7 +47,7 @@ class Contender:
         return Contender(name, self.image, self.command, self.version)
 
 
-def vmdk_plugin():
+def vmdk_plugin(flags=("-r",)):
     plugin = os.environ.get("VMDKIT_PLUGIN") or "vmdk"
     about = output_of("nbdkit", plugin, "--dump-plugin")
     if about is None:
@@ -56,24 +56,24 @@ def vmdk_plugin():
                  if "=" in line)
     version = "%s %s" % (known.get("name"), known.get("version"))
     return Contender("vmdk", "vmdk", lambda sock, image: [
-        "nbdkit", "-f", "-r", "-U", sock, plugin, image], version)
+        "nbdkit", "-f", *flags, "-U", sock, plugin, image], version)
 
 
-def qemu():
+def qemu(flags=("-r",)):
     version = first_line(output_of("qemu-nbd", "--version"))
     if version is None:
         return None
     return Contender("qemu", "vmdk", lambda sock, image: [
-        "qemu-nbd", "-r", "-f", "vmdk", "--persistent", "-e", "16",
+        "qemu-nbd", *flags, "-f", "vmdk", "--persistent", "-e", "16",
         "-k", sock, image], version)
 
 
-def nbdkit_file():
+def nbdkit_file(flags=("-r",)):
     version = first_line(output_of("nbdkit", "--version"))
     if version is None or output_of("nbdkit", "file", "--version") is None:
         return None
     return Contender("file", "raw", lambda sock, image: [
-        "nbdkit", "-f", "-r", "-U", sock, "file", image], version)
+        "nbdkit", "-f", *flags, "-U", sock, "file", image], version)
 
 
 def nbdkit_null():
