@@ -21,6 +21,7 @@
 #include "checked.h"
 #include "log.h"
 #include "parent.h"
+#include "siblings.h"
 
 DEFINE_VECTOR (store_list, struct store *)
 
@@ -352,6 +353,22 @@ check_writable (const struct chain_rules *rules, const struct link *top,
              : 0;
 }
 
+/* The operator may know of no child, so he is told, also when whoever called
+ * goes on without writing.
+ */
+static int
+check_no_child (const struct link *top, const struct vmdk_log *log,
+                struct vmdk_error *err)
+{
+  if (siblings_check_no_child (top->store, top->name, top->descriptor, log,
+                               err)
+      == 0)
+    return 0;
+  fail_prefix (err, "%s", NAME (top->name));
+  log_warning (log, "%s", err->text);
+  return -1;
+}
+
 static int
 open_links (struct chain *chain, struct store *store, const char *name,
             enum store_open_flags flags, const struct chain_rules *rules,
@@ -380,7 +397,9 @@ open_links (struct chain *chain, struct store *store, const char *name,
   }
   if (add_link (chain, top, err) == -1)
     return -1;
-  if (rules->writable && check_writable (rules, top, err) == -1)
+  if (rules->writable
+      && (check_writable (rules, top, err) == -1
+          || check_no_child (top, &chain->rules.log, err) == -1))
     return -1;
 
   while (!rules->single_link

@@ -42,8 +42,8 @@ is_separator (char c)
 /* The last component of a hint of any form.  "[ds] a.vmdk" has no separator
  * between the datastore and the name.
  */
-static const char *
-last_component (const char *hint)
+const char *
+parent_last_component (const char *hint)
 {
   const char *last = hint;
 
@@ -135,7 +135,7 @@ parent_find_places (const char *hint, bool allow_outside,
                     struct parent_places *places, struct vmdk_error *err)
 {
   const char *plain = store_plain_name (hint);
-  const char *last = last_component (hint);
+  const char *last = parent_last_component (hint);
 
   if (store_name_is_inside (plain)
       && parent_add_place (places, plain, false, STORE_FROM_FILE, err) == -1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Where could a link's parent be?  Private to chain.c.
+/* Where could a link's parent be?  Private to chain.c and siblings.c.
  *
  * A child's descriptor has a hint: a bare name, a path of another host
  * ("C:\VMs\a.vmdk", "/vmfs/volumes/..."), "[datastore] vm/a.vmdk".  Hints go
@@ -24,6 +24,10 @@ struct parent_place {
   enum store_open_flags flags;
 };
 DEFINE_VECTOR (parent_places, struct parent_place)
+
+/* The file's name in a hint of any form. */
+extern const char *parent_last_component (const char *hint)
+  __attribute__ ((nonnull (1)));
 
 /* Every place to look for HINT, in order, best first.  SEARCH are the
  * operator's folders.  With ALLOW_OUTSIDE hints that lead out of the child's

@@ -665,6 +665,7 @@ test_child_refused (void **state)
 {
   const struct child_rules child = { .type = DISK_MONOLITHIC_SPARSE };
   const struct chain_rules rules = { .open = f.rules };
+  struct image image;
   struct disk *disk;
 
   (void) state;
@@ -680,9 +681,14 @@ test_child_refused (void **state)
   disk = open_from (rec.inner, "c.vmdk", false);
   disk_close (disk);
 
+  /* While it lies beside its parent that is not written at all. */
+  image = read_file (rec.inner, "c.vmdk");
+  assert_int_equal (store_remove (rec.inner, "c.vmdk", &f.err), 0);
   disk = open_from (rec.inner, "d.vmdk", true);
   must_write (disk, 5);
   disk_close (disk);
+  put ("c.vmdk", image.bytes, image.size);
+  image_free (&image);
   assert_null (
     disk_open (rec.inner, "c.vmdk", STORE_FROM_USER, &rules, &f.err));
   assert_int_equal (f.err.kind, ERR_MISMATCH);

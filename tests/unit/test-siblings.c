@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* A link that has children is not written; who counts as a child. */
+
+#include <config.h>
+
+#include "extent-helper.h"
+#include "child.h"
+#include "create-helper.h"
+#include "create.h"
+#include "siblings.h"
+
+#define COUNT(array) (sizeof (array) / sizeof (array)[0])
+
+static struct fixture f;
+static struct store *store;
+
+static int
+setup (void **state)
+{
+  (void) state;
+  fixture_init (&f);
+  cache_free (f.resources.tables);
+  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
+  assert_non_null (f.rules.resources);
+  store = store_memory_new ("folder", &f.err);
+  return store ? 0 : -1;
+}
+
+static int
+teardown (void **state)
+{
+  (void) state;
+  store_close (store);
+  resources_free (f.rules.resources);
+  return 0;
+}
+
+static void
+put (const char *name, const void *bytes, size_t count)
+{
+  assert_int_equal (store_memory_add (store, name, bytes, count, &f.err), 0);
+}
+
+static void
+put_text (const char *name, const char *text)
+{
+  put (name, text, strlen (text));
+}
+
+static void
+put_base (void)
+{
+  static const uint8_t zeros[64 * SECTOR_SIZE];
+
+  put ("base-flat.vmdk", zeros, sizeof zeros);
+  put_text ("base.vmdk",
+            "version=1\nCID=0123abcd\nparentCID=ffffffff\n"
+            "createType=\"monolithicFlat\"\nRW 64 FLAT \"base-flat.vmdk\"\n");
+}
+
+static struct disk *
+open_disk (const char *name, bool writable)
+{
+  const struct chain_rules rules = { .open = f.rules, .writable = writable };
+
+  f.nr_warnings = 0;
+  f.warning[0] = '\0';
+  return disk_open (store, name, STORE_FROM_USER, &rules, &f.err);
+}
+
+static void
+must_open (const char *name, bool writable)
+{
+  struct disk *disk = open_disk (name, writable);
+
+  if (!disk)
+    print_error ("%s\n", f.err.text);
+  assert_non_null (disk);
+  disk_close (disk);
+}
+
+/* Not for writing, and the log says why; for reading as ever. */
+static void
+assert_has_child (const char *text)
+{
+  assert_null (open_disk ("base.vmdk", true));
+  assert_error (&f.err, ERR_READ_ONLY, text);
+  assert_int_equal (f.nr_warnings, 1);
+  assert_string_equal (f.warning, text);
+  must_open ("base.vmdk", false);
+  assert_int_equal (f.nr_warnings, 0);
+}
+
+#define CHILD(cid, hint)                                              \
+  "version=1\nCID=00000007\nparentCID=" cid                           \
+  "\ncreateType=\"twoGbMaxExtentSparse\"\nparentFileNameHint=\"" hint \
+  "\"\nRW 64 SPARSE \"c-s001.vmdk\"\n"
+
+static void
+test_hints (void **state)
+{
+  static const struct {
+    const char *text;
+    bool is_child;
+  } cases[] = {
+    { CHILD ("0123abcd", "base.vmdk"), true },
+    { CHILD ("123ABCD", "./base.vmdk"), true },
+    { CHILD ("0123abcd", "Base.VMDK"), true },
+    { CHILD ("0123abcd", "/vmfs/volumes/x/vm/base.vmdk"), true },
+    { CHILD ("0123abcd", "C:\\VMs\\base.vmdk"), true },
+    { CHILD ("0123abcd", "[store 1] base.vmdk"), true },
+    { CHILD ("0123abcd", "[store 1] vm/base.vmdk"), true },
+    { CHILD ("0123abce", "base.vmdk"), false },
+    { CHILD ("ffffffff", "base.vmdk"), false },
+    { CHILD ("0123abcd", "xbase.vmdk"), false },
+    { CHILD ("0123abcd", "base.vmdk/other.vmdk"), false },
+    { "version=1\nCID=0123abcd\nparentCID=ffffffff\ncreateType=\"custom\"\n"
+      "RW 64 ZERO\n",
+      false },
+    { "# Disk DescriptorFile\nversion=1\nparentCID=0123abcd\nnonsense\n",
+      false },
+    { "base.vmdk 0123abcd", false },
+    { "KDMV", false },
+    { "", false },
+  };
+
+  (void) state;
+  put_base ();
+  for (size_t i = 0; i < COUNT (cases); i++) {
+    put_text ("c.vmdk", cases[i].text);
+    if (cases[i].is_child)
+      assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to "
+                        "an overlay=");
+    else {
+      must_open ("base.vmdk", true);
+      assert_int_equal (f.nr_warnings, 0);
+    }
+  }
+}
+
+/* Every kind of child that we make; after the base has changed, however that
+ * happened, they are none any more.
+ */
+static void
+test_kinds (void **state)
+{
+  static const enum disk_type types[] = {
+    DISK_MONOLITHIC_SPARSE,
+    DISK_SPLIT_SPARSE,
+    DISK_VMFS_SPARSE,
+  };
+
+  for (size_t i = 0; i < COUNT (types); i++) {
+    const struct child_rules child = { .type = types[i] };
+    struct disk *disk;
+
+    if (i > 0) {
+      teardown (state);
+      setup (state);
+    }
+    put_base ();
+    disk = open_disk ("base.vmdk", false);
+    assert_non_null (disk);
+    assert_int_equal (
+      disk_create_child (store, "c.vmdk", disk, "base.vmdk", &child, &f.err),
+      0);
+    disk_close (disk);
+    assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to "
+                      "an overlay=");
+
+    /* A child of the child makes no difference to either. */
+    must_open ("c.vmdk", true);
+    put_text ("base.vmdk", "version=1\nCID=0123abce\nparentCID=ffffffff\n"
+                           "createType=\"monolithicFlat\"\n"
+                           "RW 64 FLAT \"base-flat.vmdk\"\n");
+    must_open ("base.vmdk", true);
+  }
+}
+
+/* The keys are found in a text of any length. */
+static void
+test_long_text (void **state)
+{
+  static char text[3 * SIBLINGS_MAX_TEXT] = CHILD ("0123abcd", "base.vmdk");
+
+  (void) state;
+  put_base ();
+  while (strlen (text) < sizeof text - 100)
+    strcat (text, "RW 64 SPARSE \"another-extent-of-the-child-s001.vmdk\"\n");
+  put_text ("c.vmdk", text);
+  assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to an "
+                    "overlay=");
+}
+
+/* A full folder: some of it is looked at, and the log says so.  The link's
+ * own extents do not count.
+ */
+static void
+test_many_files (void **state)
+{
+  char name[30], text[80000] = "version=1\nCID=0123abcd\nparentCID=ffffffff\n"
+                               "createType=\"custom\"\n";
+  size_t len = strlen (text);
+
+  (void) state;
+  for (int i = 0; i < SIBLINGS_MAX_FILES; i++) {
+    sprintf (name, "own%d", i);
+    put (name, text, SECTOR_SIZE);
+    len += (size_t) sprintf (text + len, "RW 1 FLAT \"%s%s\" 0\n",
+                             i % 2 ? "./" : "", name);
+    /* Flat bytes that look like a descriptor would be refused. */
+    put (name, &f, SECTOR_SIZE);
+  }
+  put_text ("base.vmdk", text);
+  for (int i = 0; i < SIBLINGS_MAX_FILES - 1; i++) {
+    sprintf (name, "other%d", i);
+    put_text (name, "something");
+  }
+  put_text ("c.vmdk", CHILD ("0123abcd", "base.vmdk"));
+  assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to an "
+                    "overlay=");
+
+  put_text ("c.vmdk", "something");
+  must_open ("base.vmdk", true);
+  assert_int_equal (f.nr_warnings, 0);
+  put_text ("d.vmdk", CHILD ("0123abcd", "base.vmdk"));
+  must_open ("base.vmdk", true);
+  assert_string_equal (f.warning,
+                       "base.vmdk: its folder has more than 1000 files: not "
+                       "all were asked whether they are its children, which "
+                       "must not be there when it is written");
+}
+
+static int
+failing_list (struct store *s,
+              int (*visit) (void *opaque, const char *name,
+                            struct vmdk_error *err),
+              void *opaque, struct vmdk_error *err)
+{
+  (void) s;
+  (void) visit;
+  (void) opaque;
+  return fail_errno (err, EACCES, "cannot be listed");
+}
+
+static void
+test_no_list (void **state)
+{
+  static const struct store_ops ops = { .list = failing_list };
+  struct store blind = { .ops = &ops };
+  struct disk *disk;
+
+  (void) state;
+  put_base ();
+  disk = open_disk ("base.vmdk", false);
+  assert_non_null (disk);
+  assert_int_equal (
+    siblings_check_no_child (&blind, "base.vmdk",
+                             chain_link (disk_chain (disk), 0)->descriptor,
+                             &f.rules.log, &f.err),
+    0);
+  disk_close (disk);
+  assert_non_null (strstr (f.warning, "cannot be seen: cannot be listed"));
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown (test_hints, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_kinds, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_long_text, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_many_files, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_no_list, setup, teardown),
+  };
+
+  return cmocka_run_group_tests (tests, NULL, NULL);
+}
