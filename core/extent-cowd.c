@@ -246,8 +246,7 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
                  " is beyond the end of the file, byte %" PRIu64,
                  h->free_sector, media->size);
   if (h->unclean_shutdown
-      && (table_check_recover (&cowd->index, least, &next, err) == -1
-          || table_check_cut (media, next, err) == -1))
+      && table_check_recover (&cowd->index, least, &next, err) == -1)
     return -1;
   if (grain_writer_init (&cowd->writer, &cowd->index, &cowd_writer, next,
                          MAX_FILE_SIZE, err)

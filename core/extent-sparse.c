@@ -373,8 +373,7 @@ start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
   uint64_t next = max_u64 (sparse->common.media->size, least);
 
   if (h->unclean_shutdown
-      && (table_check_recover (&sparse->index, least, &next, err) == -1
-          || table_check_cut (sparse->common.media, next, err) == -1))
+      && table_check_recover (&sparse->index, least, &next, err) == -1)
     return -1;
   if (grain_writer_init (&sparse->writer, &sparse->index,
                          h->flags & SPARSE_ZERO_GRAIN_ENTRY ? &zero_writer

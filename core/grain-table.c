@@ -753,9 +753,8 @@ locate_strictly (const struct grain_index *index, uint64_t table,
 }
 
 int
-grain_index_copy_table (struct grain_index *index, uint64_t table,
-                        uint8_t *entries, uint64_t *offset, uint64_t *mirror,
-                        struct vmdk_error *err)
+grain_index_places (struct grain_index *index, uint64_t table,
+                    uint64_t *offset, uint64_t *mirror, struct vmdk_error *err)
 {
   uint64_t entry, mirror_entry = 0;
   struct page page;
@@ -770,17 +769,48 @@ grain_index_copy_table (struct grain_index *index, uint64_t table,
   if (locate_strictly (index, table, entry, offset, err) == -1
       || locate_strictly (index, table, mirror_entry, mirror, err) == -1)
     return -1;
-  if (index->mirror_offset != 0
-      && ((*offset == 0) != (*mirror == 0)
-          || (*offset != 0 && *offset == *mirror)))
+  if (*offset != 0 && *offset == *mirror)
     return fail (err, ERR_DAMAGED,
                  "grain directory entry %" PRIu64 " is %" PRIu64
-                 " and the redundant directory's is %" PRIu64,
-                 table, entry, mirror_entry);
+                 " in both directories",
+                 table, entry);
+  return 0;
+}
+
+int
+grain_index_copy_table (struct grain_index *index, uint64_t table,
+                        uint8_t *entries, uint64_t *offset, uint64_t *mirror,
+                        struct vmdk_error *err)
+{
+  if (grain_index_places (index, table, offset, mirror, err) == -1)
+    return -1;
+  if (index->mirror_offset != 0 && (*offset == 0) != (*mirror == 0))
+    return fail (err, ERR_DAMAGED,
+                 "grain table %" PRIu64 " is at byte %" PRIu64
+                 " and its redundant copy at byte %" PRIu64,
+                 table, *offset, *mirror);
   if (*offset == 0)
     return 0;
   return media_pread (index->extent->media, entries, index->table_bytes,
                       *offset, err);
+}
+
+int
+grain_index_name_table (struct grain_index *index, uint64_t table, bool mirror,
+                        uint64_t offset, struct vmdk_error *err)
+{
+  uint8_t sector[SECTOR_SIZE];
+  const uint64_t directory =
+    mirror ? index->mirror_offset : index->directory_offset;
+  const uint64_t at = directory + table * index->entry_size;
+  const uint64_t start = at / SECTOR_SIZE * SECTOR_SIZE;
+  struct media *media = index->extent->media;
+
+  /* An entry never crosses a sector. */
+  if (media_pread (media, sector, sizeof sector, start, err) == -1)
+    return -1;
+  index->rules->name_table (index, sector + (at - start), offset);
+  return media_pwrite (media, sector, sizeof sector, start, err);
 }
 
 void

@@ -140,14 +140,30 @@ extern int grain_index_damage (struct grain_index *index, uint64_t offset,
                                struct vmdk_error *err)
   __attribute__ ((nonnull (1, 3)));
 
-/* For writing: where TABLE and its redundant copy are (0: nowhere yet, both),
- * and its entries as they are on the medium.  ERR_DAMAGED when the two
- * directories contradict each other: such an extent is repaired first.
+/* For writing: where TABLE and its redundant copy are, in bytes (0: nowhere
+ * yet).  ERR_DAMAGED for entries that cannot be right.
+ */
+extern int grain_index_places (struct grain_index *index, uint64_t table,
+                               uint64_t *offset, uint64_t *mirror,
+                               struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5)));
+
+/* The same, and the table's entries as they are on the medium.  ERR_DAMAGED
+ * also when only one of the two directories names it: such an extent is
+ * repaired first.
  */
 extern int grain_index_copy_table (struct grain_index *index, uint64_t table,
                                    uint8_t *entries, uint64_t *offset,
                                    uint64_t *mirror, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5, 6)));
+
+/* Make the entry of TABLE in the directory, or (MIRROR) in the redundant one,
+ * name the table at OFFSET.  Not durable before the next flush.
+ */
+extern int grain_index_name_table (struct grain_index *index, uint64_t table,
+                                   bool mirror, uint64_t offset,
+                                   struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5)));
 
 /* Forget what was read, because the medium has changed.  Nobody else uses
  * the index meanwhile.

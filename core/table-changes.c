@@ -326,49 +326,52 @@ write_tables (struct table_changes *changes, struct table_commit *commit,
   return 0;
 }
 
-/* One directory entry, in place: a 4- or 8-byte write within a sector. */
 static int
-write_directory_entry (const struct grain_index *index, uint64_t directory,
-                       uint64_t table, uint64_t offset, struct vmdk_error *err)
+name_tables (struct table_changes *changes, struct table_commit *commit,
+             bool mirror, struct vmdk_error *err)
 {
-  uint8_t sector[SECTOR_SIZE];
-  const uint64_t at = directory + table * index->entry_size;
-  const uint64_t start = at / SECTOR_SIZE * SECTOR_SIZE;
-  struct media *media = index->extent->media;
-
-  if (media_pread (media, sector, sizeof sector, start, err) == -1)
-    return -1;
-  index->rules->name_table (index, sector + (at - start), offset);
-  return media_pwrite (media, sector, sizeof sector, start, err);
-}
-
-/* invariant 3 */
-static int
-write_directory (struct table_changes *changes, struct table_commit *commit,
-                 struct vmdk_error *err)
-{
-  const struct grain_index *index = changes->index;
-  bool flushed = false;
-
   for (size_t i = 0; i < commit->pieces.len; i++) {
     const struct changed *c = commit->pieces.ptr[i].changed;
+    const uint64_t offset = mirror ? c->mirror : c->offset;
 
-    if (!c->is_new)
-      continue;
-    if (!flushed && media_flush (index->extent->media, err) == -1)
-      return -1;
-    flushed = true;
-    if (write_directory_entry (index, index->directory_offset, c->pub.table,
-                               c->offset, err)
-        == -1)
-      return -1;
-    if (c->mirror != 0
-        && write_directory_entry (index, index->mirror_offset, c->pub.table,
-                                  c->mirror, err)
+    if (c->is_new && offset != 0
+        && grain_index_name_table (changes->index, c->pub.table, mirror,
+                                   offset, err)
              == -1)
       return -1;
   }
   return 0;
+}
+
+static bool
+has_new_tables (const struct table_commit *commit)
+{
+  for (size_t i = 0; i < commit->pieces.len; i++)
+    if (commit->pieces.ptr[i].changed->is_new)
+      return true;
+  return false;
+}
+
+/* invariant 3.  The redundant directory comes after the primary one, so that
+ * a crash leaves at most a table without its copy (table-check.c makes it)
+ * and never a copy without its table.
+ */
+static int
+write_directory (struct table_changes *changes, struct table_commit *commit,
+                 struct vmdk_error *err)
+{
+  struct media *media = changes->index->extent->media;
+
+  if (!has_new_tables (commit))
+    return 0;
+  if (media_flush (media, err) == -1
+      || name_tables (changes, commit, false, err) == -1)
+    return -1;
+  if (changes->index->mirror_offset == 0)
+    return 0;
+  if (media_flush (media, err) == -1)
+    return -1;
+  return name_tables (changes, commit, true, err);
 }
 
 int

@@ -28,8 +28,9 @@ struct check {
   struct grain_index *index;
   uint8_t *used; /* a bit for each grain-sized piece of the file */
   uint64_t nr_pieces;
-  uint64_t end;      /* bytes: of the last grain or table so far */
-  uint64_t nr_fixed; /* redundant tables rewritten */
+  uint64_t end;        /* bytes: of the last grain or table so far */
+  uint64_t nr_missing; /* tables that have no redundant copy */
+  uint64_t nr_fixed;   /* redundant tables rewritten */
 };
 
 static void
@@ -115,11 +116,19 @@ check_table (struct check *check, uint64_t table, uint8_t *entries,
   struct grain_index *index = check->index;
   uint64_t offset, mirror;
 
-  if (grain_index_copy_table (index, table, entries, &offset, &mirror, err)
-      == -1)
+  if (grain_index_places (index, table, &offset, &mirror, err) == -1)
     return -1;
   if (offset == 0)
-    return 0;
+    return mirror == 0 ? 0
+                       : fail (err, ERR_READ_ONLY,
+                               "cannot be written: only the redundant "
+                               "directory has grain table %" PRIu64
+                               "; repair the disk first",
+                               table);
+  if (media_pread (index->extent->media, entries, index->table_bytes, offset,
+                   err)
+      == -1)
+    return -1;
   note_end (check, offset + index->table_bytes);
   for (uint64_t i = 0; i < index->entries_per_table; i++) {
     const uint64_t entry = index->entry_size == 4
@@ -130,8 +139,10 @@ check_table (struct check *check, uint64_t table, uint8_t *entries,
         == -1)
       return -1;
   }
-  if (mirror == 0)
+  if (mirror == 0) {
+    check->nr_missing += index->mirror_offset != 0;
     return 0;
+  }
   note_end (check, mirror + index->table_bytes);
   return fix_mirror (check, entries, mirror, err);
 }
@@ -149,6 +160,60 @@ check_tables (struct check *check, struct vmdk_error *err)
   return 0;
 }
 
+/* -- Tables without their copy ------------------------------------------ */
+
+/* Put a copy of TABLE at the end of the file. */
+static int
+add_mirror (struct check *check, uint64_t table, uint64_t offset,
+            struct vmdk_error *err)
+{
+  const size_t size = check->index->table_bytes;
+  struct media *media = check->index->extent->media;
+  CLEANUP_FREE uint8_t *entries = malloc (size);
+
+  if (!entries)
+    return fail_memory (err);
+  if (media_pread (media, entries, size, offset, err) == -1
+      || media_pwrite (media, entries, size, check->end, err) == -1
+      || media_flush (media, err) == -1
+      || grain_index_name_table (check->index, table, true, check->end, err)
+           == -1)
+    return -1;
+  check->end += size;
+  check->nr_fixed++;
+  return 0;
+}
+
+static int
+add_mirrors (struct check *check, struct vmdk_error *err)
+{
+  struct grain_index *index = check->index;
+
+  if (check->nr_missing == 0)
+    return 0;
+  for (uint64_t t = 0; t < index->nr_tables; t++) {
+    uint64_t offset, mirror;
+
+    if (grain_index_places (index, t, &offset, &mirror, err) == -1
+        || (offset != 0 && mirror == 0
+            && add_mirror (check, t, offset, err) == -1))
+      return -1;
+  }
+  if (media_flush (index->extent->media, err) == -1)
+    return -1;
+  grain_index_reload (index);
+  return 0;
+}
+
+/* New room has to read as zeros. */
+static int
+cut (struct media *media, uint64_t end, struct vmdk_error *err)
+{
+  if (end >= media->size)
+    return 0;
+  return media_truncate (media, end, err);
+}
+
 int
 table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
                      struct vmdk_error *err)
@@ -164,7 +229,8 @@ table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
   if (!used)
     return fail_memory (err);
   check.used = used;
-  if (check_tables (&check, err) == -1 || media_flush (media, err) == -1)
+  if (check_tables (&check, err) == -1 || cut (media, check.end, err) == -1
+      || add_mirrors (&check, err) == -1 || media_flush (media, err) == -1)
     return -1;
   if (check.nr_fixed > 0)
     log_warning (&index->extent->rules->log,
@@ -173,14 +239,4 @@ table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
                  NAME (index->extent->name), check.nr_fixed);
   *next = check.end;
   return 0;
-}
-
-int
-table_check_cut (struct media *media, uint64_t next, struct vmdk_error *err)
-{
-  if (next >= media->size)
-    return 0;
-  if (media_truncate (media, next, err) == -1)
-    return -1;
-  return media_flush (media, err);
 }

@@ -13,22 +13,16 @@
 #include "grain-table.h"
 
 /* Check that no entry is damaged and that no two entries name room in
- * common; bring redundant tables in line with the primary ones; make all of
- * that durable.  *next becomes where the last grain or table ends, in bytes,
- * and at least LEAST.
- * ERR_READ_ONLY when something is wrong that must be repaired first.
+ * common; bring redundant tables in line with the primary ones, and make
+ * those that are missing; cut off what lies behind the last grain and table,
+ * which was written and never named; make all of that durable.
  *
- * Reads every table, and takes one bit for each grain of the file.
+ * *next becomes where the file ends then, in bytes, at least LEAST.
+ * ERR_READ_ONLY when something is wrong that must be repaired first.  Reads
+ * every table, and takes one bit for each grain of the file.
  */
 extern int table_check_recover (struct grain_index *index, uint64_t least,
                                 uint64_t *next, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
-
-/* Cut what lies behind NEXT off: it was written and never named, and room
- * for new grains has to read as zeros.
- */
-extern int table_check_cut (struct media *media, uint64_t next,
-                            struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
 #endif /* VMDKIT_TABLE_CHECK_H */
