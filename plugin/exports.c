@@ -22,6 +22,7 @@ struct export
   struct export *next;
   char *name;
   unsigned users; /* guarded by the table lock */
+  bool closing;   /* likewise: the last user is closing the disk */
 
   pthread_mutex_t opening; /* guards disk until it is set */
   struct disk *disk;
@@ -42,9 +43,11 @@ static struct {
   size_t nr_names;
 
   pthread_mutex_t lock;
-  struct export *list; /* guarded by lock */
-  struct export *kept; /* guarded by lock: see exports.h */
-} exports = { .lock = PTHREAD_MUTEX_INITIALIZER };
+  pthread_cond_t closed; /* some disk was */
+  struct export *list;   /* guarded by lock */
+  struct export *kept;   /* guarded by lock: see exports.h */
+} exports = { .lock = PTHREAD_MUTEX_INITIALIZER,
+              .closed = PTHREAD_COND_INITIALIZER };
 
 /* --------------------------------------------------------------------- */
 /* Open exports. */
@@ -75,13 +78,17 @@ export_new (const char *name)
   return e;
 }
 
-/* Find or make the entry for NAME and count us in. */
+/* Find or make the entry for NAME and count us in.  A disk that is just being
+ * closed is waited for: its locks would keep us out.
+ */
 static struct export *
 export_join (const char *name, struct vmdk_error *err)
 {
   LOCK_FOR_SCOPE (&exports.lock);
-  struct export *e = export_find (name);
+  struct export *e;
 
+  while ((e = export_find (name)) && e->closing)
+    pthread_cond_wait (&exports.closed, &exports.lock);
   if (!e) {
     e = export_new (name);
     if (!e) {
@@ -95,19 +102,28 @@ export_join (const char *name, struct vmdk_error *err)
   return e;
 }
 
-/* Count us out.  The last takes the entry from the list. */
+/* Count us out.  Whoever is the last has to close the disk. */
 static bool
 export_leave (struct export *export)
 {
   LOCK_FOR_SCOPE (&exports.lock);
-  struct export **p = &exports.list;
 
   if (--export->users > 0)
     return false;
+  export->closing = true;
+  return true;
+}
+
+static void
+take_from_list (const struct export *export)
+{
+  LOCK_FOR_SCOPE (&exports.lock);
+  struct export **p = &exports.list;
+
   while (*p != export)
     p = &(*p)->next;
   *p = export->next;
-  return true;
+  pthread_cond_broadcast (&exports.closed);
 }
 
 static void
@@ -120,6 +136,7 @@ close_export (struct export *export)
     log_warning (&exports.rules->open.log, "%s: closing: %s",
                  NAME (export->name), err.text);
   disk_close (export->disk);
+  take_from_list (export);
   pthread_mutex_destroy (&export->opening);
   free (export->name);
   free (export);
@@ -568,12 +585,8 @@ void
 exports_stop (void)
 {
   exports.kept = NULL; /* it is in the list */
-  while (exports.list) {
-    struct export *export = exports.list;
-
-    exports.list = export->next;
-    close_export (export);
-  }
+  while (exports.list)
+    close_export (exports.list);
   disk_list_free (exports.names, exports.nr_names);
   store_close (exports.overlay);
   store_close (exports.archive);

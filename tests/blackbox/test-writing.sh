@@ -151,6 +151,20 @@ nbdkit -U - "$VMDKIT_PLUGIN" child.vmdk --run \
   'nbdinfo "$uri" | grep "is_read_only: false"' > info.log ||
   fail "not writable with --run"
 
+# Who comes back at once finds the disk, though it is just being closed.
+nbdkit_vmdk killed.vmdk || fail "refused"
+"$PYTHON" - "$uri" <<'END' || fail "coming back"
+import sys
+import nbd
+
+for i in range(60):
+    h = nbd.NBD()
+    h.connect_uri(sys.argv[1])
+    h.pwrite(b"m" * 512, i << 14)
+    h.shutdown()
+END
+stop_nbdkit
+
 # Read-only means that.
 before=$(cksum child.vmdk; stat -c %Y child.vmdk)
 nbdkit_flags=-r
