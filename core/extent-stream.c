@@ -10,8 +10,8 @@
  *   footer         a second header that has the place of the directory
  *
  * Directory and tables are those of a hosted sparse extent, but an entry
- * names a block (stream-marker.h) that has to be inflated as a whole.  Such
- * extents are never written in place.
+ * names a block (stream-marker.h) that has to be inflated as a whole.  How
+ * they are written is in stream-write.h.
  *
  * Requests for whole grains, which is how disks are copied, are inflated
  * straight into the caller's buffer, on the caller's processor.  Parts of
@@ -34,10 +34,12 @@
 #include "checked.h"
 #include "extent.h"
 #include "grain-table.h"
+#include "grain-write.h"
 #include "sparse-header.h"
 #include "stream-footer.h"
 #include "stream-marker.h"
 #include "stream-scan.h"
+#include "stream-write.h"
 
 /* Incompressible data grow a little.  No writer comes near twice the size;
  * what is beyond does not deserve to be read.
@@ -60,7 +62,9 @@ struct stream {
   struct extent extent;
   struct grain_index index;
   struct stream_scan *scan; /* in place of the index; NULL if there is one */
-  struct sparse_header header; /* the footer's, if there is one */
+  struct stream_writer *writer; /* NULL: it is only read */
+  struct sparse_header header;  /* the footer's, if there is one */
+  bool gd_at_end;               /* said the header itself */
   uint64_t first_lba; /* of this extent in the disk; 0 if it is all of it */
   uint64_t nr_grains;
   unsigned grain_shift;
@@ -170,18 +174,50 @@ stream_explain (const struct grain_index *index, uint64_t grain,
           grain, entry, index->extent->media->size);
 }
 
+static uint64_t
+stream_encode (const struct grain_index *index, uint64_t media_offset)
+{
+  (void) index;
+  return bytes_to_sectors (media_offset);
+}
+
+static void
+stream_name_table (const struct grain_index *index, uint8_t *bytes,
+                   uint64_t offset)
+{
+  (void) index;
+  le32_store (bytes, (uint32_t) bytes_to_sectors (offset));
+}
+
 static const struct grain_rules stream_rules = {
   .locate = stream_locate,
   .classify = stream_classify,
   .explain = stream_explain,
+  .encode = stream_encode,
+  .name_table = stream_name_table,
 };
 
 /* -- One grain ---------------------------------------------------------- */
 
+/* Where GRAIN is, by its table ENTRY and the NEXT greater one. */
+static int
+find_grain (struct stream *stream, uint64_t grain, uint64_t entry,
+            uint64_t next, struct stored *stored, struct vmdk_error *err)
+{
+  if (entry == 0
+      || stream_classify (&stream->index, grain, entry, &stored->offset)
+           != RUN_PACKED)
+    return fail (err, ERR_DAMAGED, "grain table entry %" PRIu64 " is bad",
+                 entry);
+  stored->end =
+    next != 0 ? sectors_to_bytes (next) : stream->extent.media->size;
+  return 0;
+}
+
 /* Where GRAIN is, if it is stored. */
 static int
-find_grain (struct stream *stream, uint64_t grain, struct stored *stored,
-            struct vmdk_error *err)
+look_up (struct stream *stream, uint64_t grain, struct stored *stored,
+         struct vmdk_error *err)
 {
   uint64_t entry, next, sector;
 
@@ -195,14 +231,7 @@ find_grain (struct stream *stream, uint64_t grain, struct stored *stored,
   }
   if (grain_index_entry (&stream->index, grain, &entry, &next, err) == -1)
     return -1;
-  if (entry == 0
-      || stream_classify (&stream->index, grain, entry, &stored->offset)
-           != RUN_PACKED)
-    return fail (err, ERR_DAMAGED, "grain table entry %" PRIu64 " is bad",
-                 entry);
-  stored->end =
-    next != 0 ? sectors_to_bytes (next) : stream->extent.media->size;
-  return 0;
+  return find_grain (stream, grain, entry, next, stored, err);
 }
 
 /* Tell of ERR, which reading GRAIN gave.  Always returns -1. */
@@ -214,7 +243,7 @@ report (struct stream *stream, uint64_t grain, struct vmdk_error *err)
 
   if (err->errnum == ENOMEM)
     return -1;
-  if (find_grain (stream, grain, &stored, &again) == 0)
+  if (look_up (stream, grain, &stored, &again) == 0)
     fail_prefix (err, "grain %" PRIu64 " at sector %" PRIu64, grain,
                  bytes_to_sectors (stored.offset));
   else if (stream->scan)
@@ -311,18 +340,61 @@ check_length (const struct stream *stream, uint64_t grain, size_t length,
   return 0;
 }
 
-/* Inflate GRAIN into OUT, which has room for a whole one. */
+/* What a request reads of a grain. */
+struct copy {
+  uint64_t grain;
+  uint64_t key;         /* in the cache */
+  struct stored stored; /* of an extent that is written */
+  bool absent;          /* of such a one: there are zeros now */
+};
+
+/* Find GRAIN.  Of an extent that is written the cache has this copy or that,
+ * under the place where it is stored; and what was there when the range was
+ * mapped may have been dropped meanwhile.
+ */
 static int
-unpack (struct stream *stream, uint64_t grain, struct inflater *inflater,
-        uint8_t *out, struct vmdk_error *err)
+find_copy (struct stream *stream, uint64_t grain, struct copy *copy,
+           struct vmdk_error *err)
+{
+  uint64_t entry, next;
+
+  *copy = (struct copy){ .grain = grain, .key = grain };
+  if (!stream->writer)
+    return 0;
+  if (grain_index_entry (&stream->index, grain, &entry, &next, err) == -1)
+    return report (stream, grain, err);
+  copy->absent = entry == 0;
+  if (copy->absent)
+    return 0;
+  if (find_grain (stream, grain, entry, next, &copy->stored, err) == -1)
+    return report (stream, grain, err);
+  copy->key = copy->stored.offset;
+  return 0;
+}
+
+static int
+find_stored (struct stream *stream, const struct copy *copy,
+             struct stored *stored, struct vmdk_error *err)
+{
+  if (!stream->writer)
+    return look_up (stream, copy->grain, stored, err);
+  *stored = copy->stored;
+  return 0;
+}
+
+/* Inflate a grain into OUT, which has room for a whole one. */
+static int
+unpack (struct stream *stream, const struct copy *copy,
+        struct inflater *inflater, uint8_t *out, struct vmdk_error *err)
 {
   const size_t grain_size = stream->extent.grain_size;
+  const uint64_t grain = copy->grain;
   struct stored stored;
   uint64_t payload_size = 0;
   const uint8_t *payload;
   size_t length;
 
-  if (find_grain (stream, grain, &stored, err) == -1)
+  if (find_stored (stream, copy, &stored, err) == -1)
     return -1;
   payload = read_stored (stream, grain, &stored, inflater, &payload_size, err);
   if (!payload
@@ -356,12 +428,13 @@ grain_cache (const struct stream *stream)
   return stream->extent.rules->resources->grains;
 }
 
-/* Get GRAIN from the cache, inflating it if need be. */
+/* Get a grain from the cache, inflating it if need be. */
 static struct cache_block *
-get_grain (struct stream *stream, uint64_t grain, struct vmdk_error *err)
+get_grain (struct stream *stream, const struct copy *copy,
+           struct vmdk_error *err)
 {
   struct cache *cache = grain_cache (stream);
-  struct cache_block *block = cache_peek (cache, stream->owner, grain);
+  struct cache_block *block = cache_peek (cache, stream->owner, copy->key);
   CLEANUP_INFLATER struct inflater *inflater = NULL;
   bool fill;
 
@@ -370,13 +443,13 @@ get_grain (struct stream *stream, uint64_t grain, struct vmdk_error *err)
   inflater = take_inflater (stream, err);
   if (!inflater)
     return NULL;
-  block = cache_get (cache, stream->owner, grain, stream->extent.grain_size,
-                     &fill, err);
+  block = cache_get (cache, stream->owner, copy->key,
+                     stream->extent.grain_size, &fill, err);
   if (!block || !fill)
     return block;
-  if (unpack (stream, grain, inflater, block->data, err) == -1) {
+  if (unpack (stream, copy, inflater, block->data, err) == -1) {
     cache_abandon (cache, block); /* invariant 2 */
-    report (stream, grain, err);
+    report (stream, copy->grain, err);
     return NULL;
   }
   cache_publish (cache, block);
@@ -384,11 +457,11 @@ get_grain (struct stream *stream, uint64_t grain, struct vmdk_error *err)
 }
 
 static int
-read_whole (struct stream *stream, uint64_t grain, uint8_t *buf,
+read_whole (struct stream *stream, const struct copy *copy, uint8_t *buf,
             struct vmdk_error *err)
 {
   struct cache *cache = grain_cache (stream);
-  struct cache_block *block = cache_peek (cache, stream->owner, grain);
+  struct cache_block *block = cache_peek (cache, stream->owner, copy->key);
   CLEANUP_INFLATER struct inflater *inflater = NULL;
 
   if (block) {
@@ -399,8 +472,8 @@ read_whole (struct stream *stream, uint64_t grain, uint8_t *buf,
   inflater = take_inflater (stream, err);
   if (!inflater)
     return -1;
-  if (unpack (stream, grain, inflater, buf, err) == -1)
-    return report (stream, grain, err);
+  if (unpack (stream, copy, inflater, buf, err) == -1)
+    return report (stream, copy->grain, err);
   return 0;
 }
 
@@ -425,6 +498,7 @@ read_ahead (void *opaque, uint64_t grain)
   struct stream *stream = opaque;
   struct cache *cache = grain_cache (stream);
   struct cache_block *block = cache_peek (cache, stream->owner, grain);
+  const struct copy copy = { .grain = grain, .key = grain };
   struct vmdk_error ignored;
   struct stored stored;
 
@@ -432,7 +506,7 @@ read_ahead (void *opaque, uint64_t grain)
     cache_put (cache, block);
     return;
   }
-  if (find_grain (stream, grain, &stored, &ignored) == -1)
+  if (look_up (stream, grain, &stored, &ignored) == -1)
     return;
 
   CLEANUP_INFLATER struct inflater *inflater =
@@ -442,7 +516,7 @@ read_ahead (void *opaque, uint64_t grain)
   block = cache_claim (cache, stream->owner, grain, stream->extent.grain_size);
   if (!block)
     return;
-  if (unpack (stream, grain, inflater, block->data, &ignored) == -1)
+  if (unpack (stream, &copy, inflater, block->data, &ignored) == -1)
     cache_abandon (cache, block);
   else {
     cache_publish (cache, block);
@@ -450,10 +524,13 @@ read_ahead (void *opaque, uint64_t grain)
   }
 }
 
+/* An extent that is written is not read ahead: the thread that does it would
+ * have to hold off those who drop tables, and wait for them.
+ */
 static void
 ask_ahead (struct stream *stream, uint64_t grain, uint64_t count)
 {
-  if (!worth_reading_ahead (stream))
+  if (stream->writer || !worth_reading_ahead (stream))
     return;
   for (uint64_t g = grain; g < stream->nr_grains && g - grain < count; g++)
     readahead_ask (stream->extent.rules->resources->readahead, read_ahead,
@@ -476,18 +553,38 @@ note_part (struct stream *stream, uint64_t grain)
 }
 
 static int
-read_part (struct stream *stream, uint64_t grain, uint8_t *buf, size_t count,
-           size_t within, struct vmdk_error *err)
+read_part (struct stream *stream, const struct copy *copy, uint8_t *buf,
+           size_t count, size_t within, struct vmdk_error *err)
 {
   struct cache_block *block;
 
-  note_part (stream, grain);
-  block = get_grain (stream, grain, err);
+  note_part (stream, copy->grain);
+  block = get_grain (stream, copy, err);
   if (!block)
     return -1;
   memcpy (buf, block->data + within, count);
   cache_put (grain_cache (stream), block);
   return 0;
+}
+
+static int
+read_grain (struct stream *stream, uint64_t grain, uint8_t *buf, size_t count,
+            size_t within, struct vmdk_error *err)
+{
+  struct copy copy;
+
+  if (stream->writer
+      && stream_writer_read (stream->writer, grain, buf, count, within))
+    return 0;
+  if (find_copy (stream, grain, &copy, err) == -1)
+    return -1;
+  if (copy.absent) {
+    memset (buf, 0, count);
+    return 0;
+  }
+  return count == stream->extent.grain_size
+           ? read_whole (stream, &copy, buf, err)
+           : read_part (stream, &copy, buf, count, within, err);
 }
 
 static int
@@ -501,11 +598,8 @@ stream_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
     const uint64_t grain = offset >> stream->grain_shift;
     const size_t within = offset & (extent->grain_size - 1);
     const size_t n = min_u64 (count, extent->grain_size - within);
-    const int r = n == extent->grain_size
-                    ? read_whole (stream, grain, out, err)
-                    : read_part (stream, grain, out, n, within, err);
 
-    if (r == -1)
+    if (read_grain (stream, grain, out, n, within, err) == -1)
       return -1;
     out += n;
     offset += n;
@@ -547,10 +641,116 @@ stream_map (struct extent *extent, uint64_t offset, uint64_t count,
 {
   struct stream *stream = (struct stream *) extent;
 
-  if (!stream->scan)
-    return grain_index_map (&stream->index, offset, count, detail, run, err);
-  map_by_scan (stream, offset, count, detail, run);
+  if (stream->scan) {
+    map_by_scan (stream, offset, count, detail, run);
+    return 0;
+  }
+  if (grain_index_map (&stream->index, offset, count, detail, run, err) == -1)
+    return -1;
+  if (stream->writer)
+    stream_writer_map (stream->writer, offset, run);
   return 0;
+}
+
+/* -- Writing ------------------------------------------------------------ */
+
+static int
+unpack_stored (struct stream *stream, uint64_t grain, uint8_t *buf,
+               struct vmdk_error *err)
+{
+  struct copy copy;
+  CLEANUP_INFLATER struct inflater *inflater = NULL;
+
+  if (find_copy (stream, grain, &copy, err) == -1)
+    return -1;
+  inflater = take_inflater (stream, err);
+  if (!inflater)
+    return -1;
+  if (unpack (stream, &copy, inflater, buf, err) == -1)
+    return report (stream, grain, err);
+  return 0;
+}
+
+/* See stream_writer_source.  Nobody changes this grain's entry meanwhile. */
+static int
+read_stored_grain (struct extent *extent, uint64_t grain, uint8_t *buf,
+                   bool *absent, struct vmdk_error *err)
+{
+  struct stream *stream = (struct stream *) extent;
+  const uint64_t start = grain << stream->grain_shift;
+  struct run run;
+
+  if (grain_index_map (&stream->index, start, 1, MAP_WHERE, &run, err) == -1)
+    return -1;
+  *absent = run.state == RUN_ABSENT;
+  if (run.state == RUN_DAMAGED)
+    return grain_index_damage (&stream->index, start, err);
+  if (run.state == RUN_PACKED)
+    return unpack_stored (stream, grain, buf, err);
+  memset (buf, 0, extent->grain_size);
+  return 0;
+}
+
+static int
+stream_write (struct extent *extent, const void *buf, size_t count,
+              uint64_t offset, const struct below *below,
+              struct vmdk_error *err)
+{
+  return stream_writer_write (((struct stream *) extent)->writer, buf, count,
+                              offset, below, err);
+}
+
+static int
+stream_zero (struct extent *extent, uint64_t count, uint64_t offset,
+             unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  return stream_writer_zero (((struct stream *) extent)->writer, count, offset,
+                             flags, below, err);
+}
+
+static int
+stream_flush (struct extent *extent, struct vmdk_error *err)
+{
+  return stream_writer_flush (((struct stream *) extent)->writer, err);
+}
+
+static int
+stream_finish (struct extent *extent, struct vmdk_error *err)
+{
+  return stream_writer_finish (((struct stream *) extent)->writer, err);
+}
+
+/* Whether the header says that we write, or were writing, to the extent: it
+ * names the directory, and what looks like a footer is not yet true, or
+ * somebody's data.
+ */
+static bool
+is_being_written (const struct sparse_header *h)
+{
+  return h->unclean_shutdown && h->gd_offset != SPARSE_GD_AT_END;
+}
+
+static int
+start_writer (struct stream *stream, const struct extent_source *source,
+              struct vmdk_error *err)
+{
+  const struct stream_writer_source from = {
+    .index = &stream->index,
+    .header = &stream->header,
+    .has_parent = source->has_parent,
+    .has_footer = stream->gd_at_end,
+    .begun = is_being_written (&stream->header) && !stream->gd_at_end,
+    .read_stored = read_stored_grain,
+  };
+
+  if (stream->scan)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: a stream that has to be recovered");
+  if (!source->single)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: one stream of several");
+  stream->writer = stream_writer_new (&from, err);
+  return stream->writer ? 0 : -1;
 }
 
 /* -- Opening and closing ------------------------------------------------ */
@@ -565,6 +765,7 @@ stream_close (struct extent *extent)
     readahead_cancel (extent->rules->resources->readahead, stream);
     cache_forget (grain_cache (stream), stream->owner);
   }
+  stream_writer_free (stream->writer);
   grain_index_destroy (&stream->index);
   stream_scan_free (stream->scan);
 }
@@ -574,6 +775,12 @@ static const struct extent_ops stream_ops = {
   .map = stream_map,
   .read = stream_read,
   .readahead = stream_readahead,
+  .write = stream_write,
+  .zero = stream_zero,
+  .flush = stream_flush,
+  .finish = stream_finish,
+  .use_begin = grain_extent_use_begin,
+  .use_end = grain_extent_use_end,
   .close = stream_close,
 };
 
@@ -630,6 +837,9 @@ use_footer (struct stream *stream, bool *use_redundant, struct vmdk_error *err)
   struct vmdk_error why;
   bool found;
 
+  stream->gd_at_end = stream->header.gd_offset == SPARSE_GD_AT_END;
+  if (is_being_written (&stream->header))
+    return 0;
   if (stream_footer_find (extent, &stream->header, &footer, &found, &why)
       == -1) {
     if (why.kind == ERR_CORRUPT)
@@ -716,6 +926,8 @@ extent_stream_open (const struct extent_source *source, struct vmdk_error *err)
   warn_of_header (stream, use_redundant || stream->scan);
   set_layout (stream);
   if (!stream->scan && start_index (stream, use_redundant, err) == -1)
+    return NULL;
+  if (source->writable && start_writer (stream, source, err) == -1)
     return NULL;
   return steal_ptr (&extent);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Inflating: what is accepted, what is refused and why, and the pool.  The
- * same cases hold for libdeflate and zlib; where libdeflate knows less about
- * the reason, so do the words expected here.
+/* Inflating: what is accepted, what is refused and why, and the pool; and
+ * deflating.  The same cases hold for libdeflate and zlib; where libdeflate
+ * knows less about the reason, so do the words expected here.
  */
 
 #include <config.h>
@@ -21,6 +21,7 @@
 
 #include "bytes.h"
 #include "compress.h"
+#include "deflate.h"
 
 #define SIZE 4096
 
@@ -346,6 +347,69 @@ test_memory (void **state)
   inflater_pool_free (pool);
 }
 
+/* What is deflated inflates to the same, whoever did either; the room before
+ * it is the caller's, the rest of the last sector is zeros.
+ */
+static void
+test_deflate (void **state)
+{
+  static const size_t sizes[] = { 1, 500, SIZE, 2 * SIZE };
+  enum { BEFORE = 12, PAD = 512 };
+
+  (void) state;
+  for (int level = 1; level <= 9; level++) {
+    struct vmdk_error err;
+    struct deflater_pool *pool = deflater_pool_new (level, &err);
+
+    assert_non_null (pool);
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+      struct deflater *deflater = deflater_take (pool, &err);
+      const size_t size = sizes[i / 2];
+      uint8_t out[2 * SIZE], *packed;
+      size_t n, written, end;
+
+      assert_non_null (deflater);
+      assert_int_equal (
+        deflate_grain (deflater, plain, size, BEFORE, PAD, &packed, &n, &err),
+        0);
+      memset (packed, 0xa5, BEFORE);
+      end = (BEFORE + n + PAD - 1) / PAD * PAD;
+      assert_true (bytes_are_zero (packed + BEFORE + n, end - BEFORE - n));
+      assert_int_equal (
+        inflate_once (packed + BEFORE, n, out, size, &written, &err), 0);
+      assert_int_equal (written, size);
+      assert_memory_equal (out, plain, size);
+      if (size >= SIZE)
+        assert_in_range (n, 1, size - 1);
+      deflater_put (deflater);
+    }
+    deflater_pool_free (pool);
+  }
+}
+
+/* Several at once, more than are kept. */
+static void
+test_deflaters (void **state)
+{
+  struct vmdk_error err;
+  struct deflater_pool *pool = deflater_pool_new (6, &err);
+  struct deflater *taken[20];
+
+  (void) state;
+  assert_non_null (pool);
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 20; i++)
+      assert_non_null (taken[i] = deflater_take (pool, &err));
+    for (int i = 1; i < 20; i++)
+      assert_ptr_not_equal (taken[i], taken[i - 1]);
+    for (int i = 0; i < 20; i++)
+      deflater_put (taken[i]);
+  }
+  deflater_put (NULL);
+  deflater_pool_free (pool);
+  deflater_pool_free (NULL);
+}
+
 static void
 test_library (void **state)
 {
@@ -379,6 +443,7 @@ main (void)
     cmocka_unit_test (test_flipped),        cmocka_unit_test (test_reasons),
     cmocka_unit_test (test_raw_deflate),    cmocka_unit_test (test_reuse),
     cmocka_unit_test (test_giant_buffer),   cmocka_unit_test (test_memory),
+    cmocka_unit_test (test_deflate),        cmocka_unit_test (test_deflaters),
     cmocka_unit_test (test_library),
   };
 

@@ -1,0 +1,839 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Writing to a streamOptimized extent.  See stream-write.h.
+ *
+ * An open grain is busy while somebody fills, changes or stores it: whoever
+ * else wants to change this grain waits.  Many can be busy at once, so
+ * grains are compressed in parallel.  The bytes of an open grain change with
+ * the lock held, and so can be read with it; they are constant while the
+ * grain is being stored.
+ *
+ * Who has an open grain busy holds in_use (grain-write.h), shared, and waits
+ * for nobody who waits for an open grain.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "checked.h"
+#include "deflate.h"
+#include "grain-write.h"
+#include "stream-marker.h"
+#include "stream-write.h"
+#include "table-changes.h"
+
+/* Grains that are open at once, and what they may take if grains are large:
+ * but a few there must be.
+ */
+#define MAX_OPEN 64
+#define MAX_OPEN_BYTES ((uint64_t) 64 << 20)
+#define MIN_OPEN 4
+
+/* Entries are 32-bit sector numbers. */
+#define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
+
+/* FOOTER marker, footer, EOS marker. */
+#define END_SIZE (3 * SECTOR_SIZE)
+
+struct open_grain {
+  bool used;
+  bool busy;       /* somebody works on it */
+  bool valid;      /* the bytes are what the grain holds */
+  uint64_t grain;  /* its number */
+  uint64_t age;    /* when it was opened */
+  size_t from, to; /* a part that was written without a gap */
+  uint8_t *bytes;  /* a whole grain; kept when it is closed */
+};
+
+struct stream_writer {
+  struct extent *extent;
+  struct grain_index *index;
+  struct stream_writer_source source;
+  struct sparse_header header;
+  struct deflater_pool *deflaters;
+  struct grain_writer tables;
+
+  pthread_mutex_t lock; /* guards the open grains */
+  pthread_cond_t changed;
+  struct open_grain open[MAX_OPEN];
+  size_t max_open;
+  uint64_t clock;
+
+  pthread_mutex_t end_lock; /* guards what follows */
+  bool begun;               /* the header says that we are writing */
+  uint64_t next;            /* where the next block is appended, in bytes */
+};
+
+/* -- Making and freeing ------------------------------------------------- */
+
+static const struct grain_writer_rules no_rules;
+
+static int
+check_kind (const struct stream_writer_source *source, struct vmdk_error *err)
+{
+  const struct sparse_header *h = source->header;
+  const struct extent *extent = source->index->extent;
+
+  if (h->nr_gtes_per_gt != 512)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: its grain tables have %" PRIu32
+                 " entries, not 512",
+                 h->nr_gtes_per_gt);
+  if (h->flags & SPARSE_REDUNDANT_TABLES)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: a stream with redundant grain tables");
+  if (h->capacity - bytes_to_sectors (extent->size) >= h->grain_size)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: header and descriptor disagree about its "
+                 "size");
+  if (extent->media->size > MAX_FILE_SIZE - SECTOR_SIZE)
+    return fail (err, ERR_READ_ONLY,
+                 "cannot be written: the file of %" PRIu64
+                 " bytes can grow no more",
+                 extent->media->size);
+  return 0;
+}
+
+/* Where what counts ends: a footer is written again when we finish. */
+static int
+find_end (struct stream_writer *w, struct vmdk_error *err)
+{
+  struct media *media = w->extent->media;
+  const uint64_t size = media->size;
+  uint8_t end[END_SIZE];
+
+  w->next = div_round_up (size, SECTOR_SIZE) * SECTOR_SIZE;
+  if (!w->source.has_footer || size % SECTOR_SIZE != 0 || size < END_SIZE)
+    return 0;
+  if (media_pread (media, end, sizeof end, size - sizeof end, err) == -1)
+    return -1;
+  if (le32_load (end + 8) == 0 && le32_load (end + 12) == MARKER_FOOTER
+      && le32_load (end + SECTOR_SIZE) == SPARSE_MAGIC)
+    w->next = size - sizeof end;
+  return 0;
+}
+
+struct stream_writer *
+stream_writer_new (const struct stream_writer_source *source,
+                   struct vmdk_error *err)
+{
+  struct stream_writer *w;
+
+  if (check_kind (source, err) == -1)
+    return NULL;
+  w = calloc (1, sizeof *w);
+  if (!w) {
+    fail_memory (err);
+    return NULL;
+  }
+  w->index = source->index;
+  w->extent = source->index->extent;
+  w->source = *source;
+  w->header = *source->header;
+  w->begun = source->begun;
+  w->max_open = min_u64 (
+    MAX_OPEN, max_u64 (MIN_OPEN, MAX_OPEN_BYTES / w->index->grain_size));
+  pthread_mutex_init (&w->lock, NULL);
+  pthread_mutex_init (&w->end_lock, NULL);
+  pthread_cond_init (&w->changed, NULL);
+  w->deflaters = deflater_pool_new (DEFLATE_DEFAULT_LEVEL, err);
+  if (!w->deflaters || find_end (w, err) == -1
+      || grain_writer_init (&w->tables, w->index, &no_rules, 0, MAX_FILE_SIZE,
+                            err)
+           == -1) {
+    stream_writer_free (w);
+    return NULL;
+  }
+  return w;
+}
+
+void
+stream_writer_free (struct stream_writer *w)
+{
+  if (!w)
+    return;
+  grain_writer_destroy (&w->tables);
+  for (size_t i = 0; i < w->max_open; i++)
+    free (w->open[i].bytes);
+  deflater_pool_free (w->deflaters);
+  pthread_cond_destroy (&w->changed);
+  pthread_mutex_destroy (&w->end_lock);
+  pthread_mutex_destroy (&w->lock);
+  free (w);
+}
+
+/* -- Beginning and appending -------------------------------------------- */
+
+static int
+write_header (struct stream_writer *w, uint64_t directory, bool unclean,
+              uint64_t offset, struct vmdk_error *err)
+{
+  struct sparse_header h = w->header;
+  uint8_t bytes[SPARSE_HEADER_SIZE];
+
+  h.gd_offset = directory;
+  h.unclean_shutdown = unclean;
+  sparse_header_encode (&h, bytes);
+  return media_pwrite (w->extent->media, bytes, sizeof bytes, offset, err);
+}
+
+/* invariant 1.  Only then the old footer may go. */
+static int
+begin (struct stream_writer *w, struct vmdk_error *err)
+{
+  struct media *media = w->extent->media;
+  LOCK_FOR_SCOPE (&w->end_lock);
+
+  if (w->begun)
+    return 0;
+  if (write_header (w, w->header.gd_offset, true, 0, err) == -1
+      || media_flush (media, err) == -1)
+    return -1;
+  if (media->size > w->next && media_truncate (media, w->next, err) == -1)
+    return -1;
+  w->begun = true;
+  return 0;
+}
+
+/* Get COUNT bytes, whole sectors, at the end of the file.  invariant 3 */
+static int
+take_room (struct stream_writer *w, uint64_t count, uint64_t *offset,
+           struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&w->end_lock);
+
+  if (count > MAX_FILE_SIZE - SECTOR_SIZE - w->next) {
+    fail (err, ERR_SYSTEM,
+          "the stream has reached the %" PRIu64
+          " bytes that its tables can name",
+          MAX_FILE_SIZE);
+    err->errnum = ENOSPC;
+    return -1;
+  }
+  *offset = w->next;
+  w->next += count;
+  return 0;
+}
+
+static int
+write_marker (struct stream_writer *w, enum stream_marker_type type,
+              uint64_t nr_sectors, uint64_t offset, struct vmdk_error *err)
+{
+  uint8_t bytes[SECTOR_SIZE] = { 0 };
+
+  le64_store (bytes, nr_sectors);
+  le32_store (bytes + STREAM_GRAIN_HEADER_SIZE, type);
+  return media_pwrite (w->extent->media, bytes, sizeof bytes, offset, err);
+}
+
+/* Room for a new table, behind its marker. */
+static int
+allocate_table (void *opaque, uint64_t *offset, uint64_t *mirror,
+                struct vmdk_error *err)
+{
+  struct stream_writer *w = opaque;
+  const uint64_t size = w->index->table_bytes;
+  uint64_t marker;
+
+  if (take_room (w, SECTOR_SIZE + size, &marker, err) == -1
+      || write_marker (w, MARKER_GRAIN_TABLE, bytes_to_sectors (size), marker,
+                       err)
+           == -1)
+    return -1;
+  *offset = marker + SECTOR_SIZE;
+  *mirror = 0;
+  return 0;
+}
+
+/* -- Storing a grain ---------------------------------------------------- */
+
+static struct changed_table *
+get_table (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
+{
+  return table_changes_get (w->index->changes, grain >> w->index->table_shift,
+                            allocate_table, w, err);
+}
+
+/* GRAIN is zeros for want of an entry. */
+static int
+forget_grain (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
+{
+  struct changed_table *table;
+  uint64_t entry, next;
+
+  if (grain_index_entry (w->index, grain, &entry, &next, err) == -1)
+    return -1;
+  if (entry == 0)
+    return 0;
+  table = get_table (w, grain, err);
+  if (!table)
+    return -1;
+  table_changes_set (w->index->changes, table, grain, 0);
+  table_changes_put (w->index->changes, table);
+  return 0;
+}
+
+/* Append a block of COUNT bytes.  The mark comes after the write, as in
+ * grain-write.c.
+ */
+static int
+append (struct stream_writer *w, const uint8_t *bytes, size_t count,
+        uint64_t *offset, struct vmdk_error *err)
+{
+  int r;
+
+  if (take_room (w, count, offset, err) == -1)
+    return -1;
+  r = media_pwrite (w->extent->media, bytes, count, *offset, err);
+  atomic_store (&w->tables.unflushed, true);
+  return r;
+}
+
+static int
+append_grain (struct stream_writer *w, uint64_t grain, const uint8_t *bytes,
+              uint64_t *offset, struct vmdk_error *err)
+{
+  CLEANUP_DEFLATER struct deflater *deflater =
+    deflater_take (w->deflaters, err);
+  uint8_t *block;
+  size_t size;
+
+  if (!deflater
+      || deflate_grain (deflater, bytes, w->index->grain_size,
+                        STREAM_GRAIN_HEADER_SIZE, SECTOR_SIZE, &block, &size,
+                        err)
+           == -1)
+    return -1;
+  le64_store (block, bytes_to_sectors (grain << w->index->grain_shift));
+  le32_store (block + 8, (uint32_t) size);
+  return append (w, block,
+                 div_round_up (STREAM_GRAIN_HEADER_SIZE + size, SECTOR_SIZE)
+                   * SECTOR_SIZE,
+                 offset, err);
+}
+
+/* The table comes first, so that nothing can fail once the grain is there. */
+static int
+store_grain (struct stream_writer *w, uint64_t grain, const uint8_t *bytes,
+             struct vmdk_error *err)
+{
+  struct changed_table *table;
+  uint64_t offset;
+  int r;
+
+  if (!w->source.has_parent && bytes_are_zero (bytes, w->index->grain_size))
+    return forget_grain (w, grain, err);
+  table = get_table (w, grain, err);
+  if (!table)
+    return -1;
+  r = append_grain (w, grain, bytes, &offset, err);
+  if (r == 0)
+    table_changes_set (w->index->changes, table, grain,
+                       bytes_to_sectors (offset));
+  table_changes_put (w->index->changes, table);
+  return r;
+}
+
+/* -- Open grains -------------------------------------------------------- */
+
+/* With the lock held. */
+static struct open_grain *
+find (struct stream_writer *w, uint64_t grain)
+{
+  for (size_t i = 0; i < w->max_open; i++)
+    if (w->open[i].used && w->open[i].grain == grain)
+      return &w->open[i];
+  return NULL;
+}
+
+/* With the lock held: the one to close when there are too many. */
+static struct open_grain *
+find_oldest (struct stream_writer *w)
+{
+  struct open_grain *oldest = NULL;
+
+  for (size_t i = 0; i < w->max_open; i++) {
+    struct open_grain *g = &w->open[i];
+
+    if (g->used && !g->busy && (!oldest || g->age < oldest->age))
+      oldest = g;
+  }
+  return oldest;
+}
+
+/* With the lock held. */
+static struct open_grain *
+find_unused (struct stream_writer *w)
+{
+  for (size_t i = 0; i < w->max_open; i++)
+    if (!w->open[i].used)
+      return &w->open[i];
+  return NULL;
+}
+
+/* End being busy with G.  It stays open if it holds something that the
+ * tables do not have.
+ */
+static void
+leave (struct stream_writer *w, struct open_grain *g, bool stays)
+{
+  LOCK_FOR_SCOPE (&w->lock);
+
+  g->busy = false;
+  if (!stays || !g->valid)
+    g->used = g->valid = false;
+  pthread_cond_broadcast (&w->changed);
+}
+
+/* Store and close G, which we have busy.  If that fails it stays. */
+static int
+close_grain (struct stream_writer *w, struct open_grain *g,
+             struct vmdk_error *err)
+{
+  const int r = store_grain (w, g->grain, g->bytes, err);
+
+  leave (w, g, r == -1);
+  return r;
+}
+
+static void
+start (struct stream_writer *w, struct open_grain *g, uint64_t grain)
+{
+  g->used = g->busy = true;
+  g->valid = false;
+  g->grain = grain;
+  g->age = w->clock++;
+  g->from = g->to = 0;
+}
+
+/* Find GRAIN, or what to use for it, and have it busy.  If there are too
+ * many it is another one, to be closed first.  NULL: look again.
+ */
+static struct open_grain *
+try_enter (struct stream_writer *w, uint64_t grain)
+{
+  LOCK_FOR_SCOPE (&w->lock);
+  struct open_grain *g = find (w, grain);
+
+  if (!g && (g = find_unused (w))) {
+    start (w, g, grain);
+    return g;
+  }
+  if (!g)
+    g = find_oldest (w);
+  if (!g || g->busy) {
+    pthread_cond_wait (&w->changed, &w->lock);
+    return NULL;
+  }
+  g->busy = true;
+  return g;
+}
+
+static struct open_grain *
+enter (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
+{
+  for (;;) {
+    struct open_grain *g = try_enter (w, grain);
+
+    if (g && g->grain == grain)
+      return g;
+    if (g && close_grain (w, g, err) == -1)
+      return NULL;
+  }
+}
+
+/* How many bytes of GRAIN lie in the extent. */
+static uint64_t
+valid_bytes (const struct stream_writer *w, uint64_t grain)
+{
+  return min_u64 (w->index->grain_size,
+                  w->extent->size - (grain << w->index->grain_shift));
+}
+
+/* What G, which we have busy, held before. */
+static int
+fill (struct stream_writer *w, struct open_grain *g, const struct below *below,
+      struct vmdk_error *err)
+{
+  const uint64_t start = g->grain << w->index->grain_shift;
+  bool absent;
+
+  if (w->source.read_stored (w->extent, g->grain, g->bytes, &absent, err)
+      == -1)
+    return -1;
+  if (!absent || !below->read)
+    return 0;
+  return below->read (below->opaque, g->bytes, valid_bytes (w, g->grain),
+                      start, err);
+}
+
+/* Have bytes in G, which we have busy; WHOLE: all will be written. */
+static int
+prepare (struct stream_writer *w, struct open_grain *g, bool whole,
+         const struct below *below, struct vmdk_error *err)
+{
+  if (g->valid)
+    return 0;
+  if (!g->bytes && !(g->bytes = malloc (w->index->grain_size)))
+    return fail_memory (err);
+  if (!whole)
+    return fill (w, g, below, err);
+  memset (g->bytes, 0, w->index->grain_size);
+  return 0;
+}
+
+/* Put BUF, or (NULL) zeros, into G.  Returns whether every byte of it has now
+ * been written.
+ */
+static bool
+change (struct stream_writer *w, struct open_grain *g, const uint8_t *buf,
+        size_t count, size_t within)
+{
+  LOCK_FOR_SCOPE (&w->lock);
+
+  if (buf)
+    memcpy (g->bytes + within, buf, count);
+  else
+    memset (g->bytes + within, 0, count);
+  g->valid = true;
+  if (g->from == g->to || (within <= g->from && within + count >= g->to)) {
+    g->from = within;
+    g->to = within + count;
+  }
+  else if (within <= g->to && within + count >= g->from) {
+    g->from = min_u64 (g->from, within);
+    g->to = max_u64 (g->to, within + count);
+  }
+  return g->from == 0 && g->to >= valid_bytes (w, g->grain);
+}
+
+/* Write a part of one grain. */
+static int
+write_part (struct stream_writer *w, uint64_t grain, const uint8_t *buf,
+            size_t count, size_t within, const struct below *below,
+            struct vmdk_error *err)
+{
+  const bool whole = within == 0 && count == valid_bytes (w, grain);
+  struct open_grain *g = enter (w, grain, err);
+
+  if (!g)
+    return -1;
+  if (prepare (w, g, whole, below, err) == -1) {
+    leave (w, g, true);
+    return -1;
+  }
+  if (change (w, g, buf, count, within))
+    return close_grain (w, g, err);
+  leave (w, g, true);
+  return 0;
+}
+
+static int
+write_parts (struct stream_writer *w, const uint8_t *buf, uint64_t count,
+             uint64_t offset, const struct below *below,
+             struct vmdk_error *err)
+{
+  const uint64_t grain_size = w->index->grain_size;
+
+  while (count > 0) {
+    const size_t within = offset & (grain_size - 1);
+    const size_t n = min_u64 (count, grain_size - within);
+
+    if (write_part (w, offset >> w->index->grain_shift, buf, n, within, below,
+                    err)
+        == -1)
+      return -1;
+    if (buf)
+      buf += n;
+    offset += n;
+    count -= n;
+  }
+  return 0;
+}
+
+int
+stream_writer_write (struct stream_writer *w, const void *buf, size_t count,
+                     uint64_t offset, const struct below *below,
+                     struct vmdk_error *err)
+{
+  int r;
+
+  if (begin (w, err) == -1)
+    return -1;
+  pthread_rwlock_rdlock (&w->tables.in_use);
+  r = write_parts (w, buf, count, offset, below, err);
+  pthread_rwlock_unlock (&w->tables.in_use);
+  return r;
+}
+
+/* -- Zeros -------------------------------------------------------------- */
+
+/* One whole grain that has no parent. */
+static int
+drop_grain (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
+{
+  struct open_grain *g = enter (w, grain, err);
+  int r;
+
+  if (!g)
+    return -1;
+  r = forget_grain (w, grain, err);
+  leave (w, g, r == -1); /* invariant 4 */
+  return r;
+}
+
+/* COUNT bytes, all within one grain that holds something. */
+static int
+zero_part (struct stream_writer *w, uint64_t count, uint64_t offset,
+           unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  const uint64_t grain = offset >> w->index->grain_shift;
+  const size_t within = offset & (w->index->grain_size - 1);
+  const bool whole = within == 0 && count == valid_bytes (w, grain);
+
+  if (whole && !w->source.has_parent)
+    return drop_grain (w, grain, err);
+  if (flags & ZERO_ADVICE)
+    return 0;
+  if (flags & ZERO_FAST) {
+    fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
+    err->errnum = ENOTSUP;
+    return -1;
+  }
+  return write_part (w, grain, NULL, count, within, below, err);
+}
+
+static int
+zero_run (struct stream_writer *w, const struct run *run, uint64_t offset,
+          unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  const uint64_t grain_size = w->index->grain_size;
+  const uint64_t end = offset + run->length;
+
+  if (run->state == RUN_ZERO
+      || (run->state == RUN_ABSENT && !w->source.has_parent))
+    return 0;
+  while (offset < end) {
+    const uint64_t n =
+      min_u64 (end - offset, grain_size - (offset & (grain_size - 1)));
+
+    if (zero_part (w, n, offset, flags, below, err) == -1)
+      return -1;
+    offset += n;
+  }
+  return 0;
+}
+
+static int
+zero_runs (struct stream_writer *w, uint64_t count, uint64_t offset,
+           unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  const uint64_t end = offset + count;
+  struct run run;
+
+  for (; offset < end; offset += run.length) {
+    if (grain_index_map (w->index, offset, end - offset, MAP_STATE, &run, err)
+        == -1)
+      return -1;
+    if (run.state == RUN_DAMAGED)
+      return grain_index_damage (w->index, offset, err);
+    stream_writer_map (w, offset, &run);
+    if (zero_run (w, &run, offset, flags, below, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+int
+stream_writer_zero (struct stream_writer *w, uint64_t count, uint64_t offset,
+                    unsigned flags, const struct below *below,
+                    struct vmdk_error *err)
+{
+  int r;
+
+  if (begin (w, err) == -1)
+    return -1;
+  pthread_rwlock_rdlock (&w->tables.in_use);
+  r = zero_runs (w, count, offset, flags, below, err);
+  pthread_rwlock_unlock (&w->tables.in_use);
+  return r;
+}
+
+/* -- Reading ------------------------------------------------------------ */
+
+/* Where the first open grain begins that lies in the range, or its end. */
+static uint64_t
+next_open (struct stream_writer *w, uint64_t offset, uint64_t count,
+           bool *here)
+{
+  const uint64_t shift = w->index->grain_shift;
+  uint64_t first = offset + count;
+  LOCK_FOR_SCOPE (&w->lock);
+
+  *here = false;
+  for (size_t i = 0; i < w->max_open; i++) {
+    const struct open_grain *g = &w->open[i];
+
+    if (!g->valid)
+      continue;
+    if (g->grain == offset >> shift)
+      *here = true;
+    else if (g->grain << shift > offset)
+      first = min_u64 (first, g->grain << shift);
+  }
+  return first;
+}
+
+void
+stream_writer_map (struct stream_writer *w, uint64_t offset, struct run *run)
+{
+  const uint64_t grain_size = w->index->grain_size;
+  bool here;
+  const uint64_t first = next_open (w, offset, run->length, &here);
+
+  run->length = first - offset;
+  if (here) {
+    run->state = RUN_PACKED;
+    run->length =
+      min_u64 (run->length, grain_size - (offset & (grain_size - 1)));
+  }
+}
+
+bool
+stream_writer_read (struct stream_writer *w, uint64_t grain, uint8_t *buf,
+                    size_t count, size_t within)
+{
+  LOCK_FOR_SCOPE (&w->lock);
+  const struct open_grain *g = find (w, grain);
+
+  if (!g || !g->valid)
+    return false;
+  memcpy (buf, g->bytes + within, count);
+  return true;
+}
+
+/* -- Flushing and finishing --------------------------------------------- */
+
+/* Have open grain I busy; NULL if it is not open. */
+static struct open_grain *
+enter_number (struct stream_writer *w, size_t i)
+{
+  LOCK_FOR_SCOPE (&w->lock);
+  struct open_grain *g = &w->open[i];
+
+  while (g->used && g->busy)
+    pthread_cond_wait (&w->changed, &w->lock);
+  if (!g->used)
+    return NULL;
+  g->busy = true;
+  return g;
+}
+
+static int
+close_all (struct stream_writer *w, struct vmdk_error *err)
+{
+  int r = 0;
+
+  pthread_rwlock_rdlock (&w->tables.in_use);
+  for (size_t i = 0; r == 0 && i < w->max_open; i++) {
+    struct open_grain *g = enter_number (w, i);
+
+    if (g)
+      r = close_grain (w, g, err);
+  }
+  pthread_rwlock_unlock (&w->tables.in_use);
+  return r;
+}
+
+int
+stream_writer_flush (struct stream_writer *w, struct vmdk_error *err)
+{
+  if (close_all (w, err) == -1)
+    return -1;
+  return grain_extent_flush (w->extent, err);
+}
+
+/* Copy the directory to TO. */
+static int
+copy_directory (struct stream_writer *w, uint64_t size, uint64_t to,
+                struct vmdk_error *err)
+{
+  struct media *media = w->extent->media;
+  const size_t piece = min_u64 (size, (uint64_t) 1 << 20);
+  CLEANUP_FREE uint8_t *bytes = malloc (piece);
+
+  if (!bytes)
+    return fail_memory (err);
+  for (uint64_t done = 0; done < size;) {
+    const size_t n = min_u64 (piece, size - done);
+
+    if (media_pread (media, bytes, n, w->index->directory_offset + done, err)
+          == -1
+        || media_pwrite (media, bytes, n, to + done, err) == -1)
+      return -1;
+    done += n;
+  }
+  return 0;
+}
+
+/* The directory, if it is not at the end as it is, and the footer, at *end;
+ * *end becomes where they end.
+ */
+static int
+write_end (struct stream_writer *w, uint64_t *end, struct vmdk_error *err)
+{
+  const uint64_t size =
+    div_round_up (w->index->nr_tables * w->index->entry_size, SECTOR_SIZE)
+    * SECTOR_SIZE;
+  uint64_t directory = w->index->directory_offset;
+
+  if (directory + size != *end) {
+    directory = *end + SECTOR_SIZE;
+    if (write_marker (w, MARKER_GRAIN_DIRECTORY, bytes_to_sectors (size), *end,
+                      err)
+          == -1
+        || copy_directory (w, size, directory, err) == -1)
+      return -1;
+    *end = directory + size;
+  }
+  if (write_marker (w, MARKER_FOOTER, 1, *end, err) == -1
+      || write_header (w, bytes_to_sectors (directory), false,
+                       *end + SECTOR_SIZE, err)
+           == -1
+      || write_marker (w, MARKER_EOS, 0, *end + 2 * SECTOR_SIZE, err) == -1)
+    return -1;
+  *end += END_SIZE;
+  return 0;
+}
+
+/* invariant 2.  What was written here is cut off when writing begins again,
+ * with the directory that it was a copy of.
+ */
+int
+stream_writer_finish (struct stream_writer *w, struct vmdk_error *err)
+{
+  struct media *media = w->extent->media;
+  uint64_t end;
+
+  if (stream_writer_flush (w, err) == -1)
+    return -1;
+
+  LOCK_FOR_SCOPE (&w->end_lock);
+  if (!w->begun)
+    return 0;
+  end = w->next;
+  if (write_end (w, &end, err) == -1
+      || (media->size > end && media_truncate (media, end, err) == -1)
+      || media_flush (media, err) == -1
+      || write_header (w, SPARSE_GD_AT_END, false, 0, err) == -1
+      || media_flush (media, err) == -1)
+    return -1;
+  w->begun = false;
+  return 0;
+}

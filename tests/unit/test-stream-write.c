@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Writing to streams: what was written is read, at once, after flushing and
+ * after finishing; each grain is stored once where that is possible; a file
+ * whose writer never finished holds what was flushed, and is written again.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "extent-helper.h"
+#include "create.h"
+#include "disk.h"
+#include "sparse-header.h"
+#include "store.h"
+#include "stream-marker.h"
+
+#define GRAIN ((size_t) 4096)
+/* More than one table, more grains than are open at once, a part of one. */
+#define SIZE (700 * GRAIN + 1536)
+#define NAME_OF_DISK "s.vmdk"
+
+static struct fixture f;
+static struct store *store;
+static struct disk *disk;
+static uint8_t *model; /* what the disk holds */
+static uint8_t *buf;
+static uint64_t seed;
+
+static struct disk *
+try_open (const char *name, bool writable)
+{
+  const struct chain_rules rules = { .open = f.rules, .writable = writable };
+
+  f.nr_warnings = 0;
+  return disk_open (store, name, STORE_FROM_FILE, &rules, &f.err);
+}
+
+static struct disk *
+open_disk (const char *name, bool writable)
+{
+  struct disk *d = try_open (name, writable);
+
+  if (!d)
+    print_error ("%s: %s\n", name, f.err.text);
+  assert_non_null (d);
+  return d;
+}
+
+static void
+create (uint64_t size, uint64_t grain)
+{
+  const struct create_rules rules = {
+    .type = DISK_STREAM_OPTIMIZED,
+    .size = size,
+    .grain_size = grain,
+  };
+
+  assert_int_equal (disk_create (store, NAME_OF_DISK, &rules, &f.err), 0);
+}
+
+static int
+setup (void **state)
+{
+  (void) state;
+  fixture_init (&f);
+  cache_free (f.resources.tables);
+  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
+  store = store_memory_new ("folder", &f.err);
+  model = calloc (1, SIZE);
+  buf = calloc (1, SIZE);
+  seed = 88172645463325252;
+  create (SIZE, GRAIN);
+  disk = open_disk (NAME_OF_DISK, true);
+  return f.rules.resources && model && buf ? 0 : -1;
+}
+
+static int
+teardown (void **state)
+{
+  (void) state;
+  disk_close (disk);
+  disk = NULL;
+  store_close (store);
+  resources_free (f.rules.resources);
+  free (model);
+  free (buf);
+  return 0;
+}
+
+/* -- Requests ----------------------------------------------------------- */
+
+/* Bytes that compress a little, or not at all, or are zeros. */
+static void
+make_bytes (uint8_t *to, size_t count)
+{
+  const unsigned kind = random_next (&seed) % 5;
+
+  for (size_t i = 0; i < count; i++)
+    to[i] = kind == 0   ? 0
+            : kind == 1 ? (uint8_t) random_next (&seed)
+                        : (uint8_t) (seed >> (i / 100 % 50));
+}
+
+static void
+write_random (uint64_t offset, size_t count)
+{
+  uint8_t *bytes = malloc (count);
+
+  assert_non_null (bytes);
+  make_bytes (bytes, count);
+  assert_int_equal (disk_write (disk, bytes, count, offset, &f.err), 0);
+  memcpy (model + offset, bytes, count);
+  free (bytes);
+}
+
+static void
+assert_holds (struct disk *d, const uint8_t *bytes, uint64_t size)
+{
+  memset (buf, 0xee, size);
+  if (disk_read (d, buf, size, 0, &f.err) == -1)
+    print_error ("%s\n", f.err.text);
+  for (uint64_t i = 0; i < size; i += 512)
+    if (memcmp (buf + i, bytes + i, 512) != 0) {
+      print_error ("offset %" PRIu64 " differs\n", i);
+      assert_memory_equal (buf + i, bytes + i, 512);
+    }
+}
+
+static void
+random_range (uint64_t *offset, size_t *count)
+{
+  static const size_t sizes[] = { 1, 512, 1000, GRAIN, 3 * GRAIN, 50000 };
+
+  *offset = random_next (&seed) % SIZE;
+  *count = min_u64 (sizes[random_next (&seed) % 6], SIZE - *offset);
+  if (random_next (&seed) % 2) {
+    *offset -= *offset % GRAIN;
+    *count = min_u64 (*count, SIZE - *offset);
+  }
+}
+
+static void
+step (void)
+{
+  uint64_t offset;
+  size_t count;
+
+  random_range (&offset, &count);
+  switch (random_next (&seed) % 8) {
+  case 0:
+    assert_int_equal (disk_zero (disk, count, offset, 0, &f.err), 0);
+    memset (model + offset, 0, count);
+    break;
+  case 1:
+    /* Advice: whole grains may become zeros. */
+    assert_int_equal (disk_trim (disk, count, offset, &f.err), 0);
+    assert_int_equal (disk_read (disk, buf, count, offset, &f.err), 0);
+    for (size_t i = 0; i < count; i++)
+      assert_true (buf[i] == 0 || buf[i] == model[offset + i]);
+    memcpy (model + offset, buf, count);
+    break;
+  case 2:
+    assert_int_equal (disk_read (disk, buf, count, offset, &f.err), 0);
+    assert_memory_equal (buf, model + offset, count);
+    break;
+  default:
+    write_random (offset, count);
+  }
+}
+
+/* -- Looking at the file ------------------------------------------------ */
+
+static uint8_t *
+read_file (const char *name, size_t *size)
+{
+  struct media *media = store_open (store, name, STORE_FROM_FILE, &f.err);
+  uint8_t *bytes;
+
+  assert_non_null (media);
+  *size = media->size;
+  bytes = malloc (*size);
+  assert_non_null (bytes);
+  assert_int_equal (media_pread (media, bytes, *size, 0, &f.err), 0);
+  media_close (media);
+  return bytes;
+}
+
+/* What a crash now would leave, at best. */
+static void
+copy_file (const char *to)
+{
+  size_t size;
+  uint8_t *bytes = read_file (NAME_OF_DISK, &size);
+
+  assert_int_equal (store_memory_add (store, to, bytes, size, &f.err), 0);
+  free (bytes);
+}
+
+static size_t
+file_size (void)
+{
+  size_t size;
+
+  free (read_file (NAME_OF_DISK, &size));
+  return size;
+}
+
+/* Header, directory marker, directory, footer and end, each in its place. */
+static void
+assert_finished (void)
+{
+  struct sparse_header header, footer;
+  size_t size;
+  uint8_t *bytes = read_file (NAME_OF_DISK, &size);
+  const uint8_t *end = bytes + size - 3 * SECTOR_SIZE;
+  struct stream_marker marker;
+
+  assert_int_equal (size % SECTOR_SIZE, 0);
+  sparse_header_decode (bytes, &header);
+  assert_int_equal (header.version, 3);
+  assert_int_equal (header.flags, 0x30001);
+  assert_int_equal (header.unclean_shutdown, 0);
+  assert_true (header.gd_offset == SPARSE_GD_AT_END);
+
+  marker = stream_marker_decode (end);
+  assert_int_equal (marker.size, 0);
+  assert_int_equal (marker.type, MARKER_FOOTER);
+  assert_int_equal (marker.value, 1);
+  sparse_header_decode (end + SECTOR_SIZE, &footer);
+  assert_int_equal (footer.unclean_shutdown, 0);
+  assert_true (bytes_are_zero (end + 2 * SECTOR_SIZE, SECTOR_SIZE));
+
+  /* Two tables: a directory of one sector, just before. */
+  assert_true (bytes + sectors_to_bytes (footer.gd_offset + 1) == end);
+  marker = stream_marker_decode (end - 2 * SECTOR_SIZE);
+  assert_int_equal (marker.size, 0);
+  assert_int_equal (marker.type, MARKER_GRAIN_DIRECTORY);
+  free (bytes);
+}
+
+static void
+finish (void)
+{
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  disk_close (disk);
+  disk = NULL;
+}
+
+/* -- Tests -------------------------------------------------------------- */
+
+static void
+test_model (void **state)
+{
+  (void) state;
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 1500; i++) {
+      step ();
+      if (i % 100 == 0)
+        assert_holds (disk, model, SIZE);
+      if (i % 200 == 150)
+        assert_int_equal (disk_flush (disk, &f.err), 0);
+    }
+    assert_holds (disk, model, SIZE);
+    finish ();
+    assert_finished ();
+
+    disk = open_disk (NAME_OF_DISK, false);
+    assert_int_equal (f.nr_warnings, 0);
+    assert_holds (disk, model, SIZE);
+    disk_close (disk);
+    disk = open_disk (NAME_OF_DISK, true);
+    assert_int_equal (f.nr_warnings, 0);
+  }
+}
+
+/* Writing can go on after finishing. */
+static void
+test_finish_twice (void **state)
+{
+  (void) state;
+  write_random (GRAIN, GRAIN);
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  assert_finished ();
+  const size_t size = file_size ();
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  assert_int_equal (file_size (), size);
+
+  write_random (600 * GRAIN + 5, 2 * GRAIN);
+  assert_holds (disk, model, SIZE);
+  finish ();
+  assert_finished ();
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_holds (disk, model, SIZE);
+}
+
+/* Without a change the file stays as it is, byte for byte. */
+static void
+test_untouched (void **state)
+{
+  size_t size, after;
+  uint8_t *before = read_file (NAME_OF_DISK, &size), *bytes;
+
+  (void) state;
+  assert_int_equal (disk_read (disk, buf, SIZE, 0, &f.err), 0);
+  finish ();
+  bytes = read_file (NAME_OF_DISK, &after);
+  assert_int_equal (after, size);
+  assert_memory_equal (bytes, before, size);
+  free (before);
+  free (bytes);
+}
+
+/* What was flushed is there, without the writer's help: for readers, for
+ * readers who would recover it, and for the next writer.
+ */
+static void
+test_unfinished (void **state)
+{
+  struct disk *other;
+
+  (void) state;
+  for (int round = 0; round < 20; round++) {
+    for (int i = 0; i < 100; i++)
+      step ();
+    assert_int_equal (disk_flush (disk, &f.err), 0);
+    copy_file ("crash.vmdk");
+    f.rules.recover_stream = round % 2;
+    other = open_disk ("crash.vmdk", false);
+    assert_int_equal (f.nr_warnings, 1);
+    assert_non_null (strstr (f.warning, "was not closed cleanly"));
+    assert_holds (other, model, SIZE);
+    disk_close (other);
+  }
+
+  disk_close (disk); /* as it is */
+  disk = open_disk (NAME_OF_DISK, true);
+  assert_holds (disk, model, SIZE);
+  for (int i = 0; i < 100; i++)
+    step ();
+  finish ();
+  assert_finished ();
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_int_equal (f.nr_warnings, 0);
+  assert_holds (disk, model, SIZE);
+}
+
+/* A stream whose header names the directory, and which has no footer. */
+static void
+test_directory_in_front (void **state)
+{
+  size_t size;
+  uint8_t *bytes = read_file (NAME_OF_DISK, &size);
+
+  (void) state;
+  disk_close (disk);
+  le64_store (bytes + 56, 129);
+  size -= 3 * SECTOR_SIZE;
+  assert_int_equal (
+    store_memory_add (store, NAME_OF_DISK, bytes, size, &f.err), 0);
+  free (bytes);
+  disk = open_disk (NAME_OF_DISK, true);
+  assert_int_equal (f.nr_warnings, 0);
+  for (int i = 0; i < 500; i++)
+    step ();
+  finish ();
+  assert_finished ();
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_int_equal (f.nr_warnings, 0);
+  assert_holds (disk, model, SIZE);
+}
+
+/* In order and in small pieces: every grain is stored once. */
+static void
+test_sequential (void **state)
+{
+  const size_t tables = 2 * 5 * SECTOR_SIZE, end = 5 * SECTOR_SIZE;
+  const size_t before = file_size ();
+
+  (void) state;
+  for (size_t i = 0; i < SIZE; i++)
+    model[i] = (uint8_t) random_next (&seed);
+  for (size_t i = 0; i < SIZE; i += 512)
+    assert_int_equal (disk_write (disk, model + i, 512, i, &f.err), 0);
+  finish ();
+  assert_finished ();
+  /* Random bytes need their own size, a sector for what is around them. */
+  assert_in_range (file_size (), SIZE,
+                   before + SIZE + 701 * SECTOR_SIZE + GRAIN + tables + end);
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_holds (disk, model, SIZE);
+}
+
+/* Zeros are not stored, and what becomes zeros is a hole. */
+static bool
+emit_hole (void *opaque, const struct disk_piece *piece)
+{
+  bool *hole = opaque;
+
+  *hole = *hole && piece->hole && piece->zero;
+  return true;
+}
+
+static void
+assert_all_hole (void)
+{
+  bool hole = true;
+
+  assert_int_equal (disk_map (disk, 0, SIZE, emit_hole, &hole, &f.err), 0);
+  assert_true (hole);
+}
+
+static void
+test_zeros (void **state)
+{
+  const size_t before = file_size ();
+
+  (void) state;
+  assert_int_equal (disk_write (disk, model, SIZE, 0, &f.err), 0);
+  assert_int_equal (disk_zero (disk, SIZE, 0, 0, &f.err), 0);
+  assert_all_hole ();
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  assert_int_equal (file_size (), before);
+
+  write_random (0, 300 * GRAIN);
+  assert_int_equal (disk_write (disk, "x", 1, 650 * GRAIN, &f.err), 0);
+  assert_int_equal (disk_trim (disk, SIZE, 0, &f.err), 0);
+  assert_all_hole ();
+  memset (model, 0, SIZE);
+  assert_holds (disk, model, SIZE);
+  finish ();
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_all_hole ();
+  assert_holds (disk, model, SIZE);
+}
+
+/* -- Over a parent ------------------------------------------------------ */
+
+static int
+read_parent (void *opaque, void *to, size_t count, uint64_t offset,
+             struct vmdk_error *err)
+{
+  (void) opaque;
+  (void) err;
+  for (size_t i = 0; i < count; i++)
+    ((uint8_t *) to)[i] = (uint8_t) ((offset + i) / 7 + 1);
+  return 0;
+}
+
+static const struct below below = { .read = read_parent };
+
+static struct extent *
+open_extent (bool has_parent)
+{
+  const struct extent_line line = {
+    .access = ACCESS_RW,
+    .nr_sectors = SIZE / SECTOR_SIZE,
+    .name = NAME_OF_DISK,
+  };
+  const struct extent_source source = {
+    .rules = &f.rules,
+    .line = &line,
+    .single = true,
+    .has_parent = has_parent,
+    .writable = true,
+    .media = store_open (store, NAME_OF_DISK, STORE_FROM_FILE | STORE_WRITABLE,
+                         &f.err),
+  };
+  struct extent *extent;
+
+  assert_non_null (source.media);
+  extent = extent_stream_open (&source, &f.err);
+  assert_non_null (extent);
+  return extent;
+}
+
+/* Reads as a chain does. */
+static void
+read_child (struct extent *extent, uint8_t *to)
+{
+  struct run run;
+
+  for (uint64_t at = 0; at < SIZE; at += run.length) {
+    extent->ops->use_begin (extent);
+    assert_int_equal (
+      extent_map (extent, at, SIZE - at, MAP_WHERE, &run, &f.err), 0);
+    if (run.state == RUN_ABSENT)
+      read_parent (NULL, to + at, run.length, at, &f.err);
+    else {
+      assert_int_equal (run.state, RUN_PACKED);
+      assert_int_equal (extent_read (extent, to + at, run.length, at, &f.err),
+                        0);
+    }
+    extent->ops->use_end (extent);
+  }
+}
+
+static void
+test_child (void **state)
+{
+  struct extent *extent;
+
+  (void) state;
+  disk_close (disk);
+  disk = NULL;
+  extent = open_extent (true);
+  read_parent (NULL, model, SIZE, 0, &f.err);
+  for (int i = 0; i < 400; i++) {
+    uint64_t offset;
+    size_t count;
+
+    random_range (&offset, &count);
+    make_bytes (buf, count);
+    if (i % 7 == 0)
+      memset (buf, 0, count);
+    assert_int_equal (
+      i % 14 ? extent_write (extent, buf, count, offset, &below, &f.err)
+             : extent_zero (extent, count, offset, 0, &below, &f.err),
+      0);
+    memcpy (model + offset, buf, count);
+    /* Advice is not taken: the parent would be seen. */
+    assert_int_equal (extent_zero (extent, SIZE, 0,
+                                   ZERO_ADVICE | ZERO_MAY_FREE, &below,
+                                   &f.err),
+                      0);
+    if (i % 50 == 0) {
+      read_child (extent, buf);
+      assert_memory_equal (buf, model, SIZE);
+    }
+  }
+  assert_int_equal (extent_zero (extent, SIZE, 0, ZERO_FAST, &below, &f.err),
+                    -1);
+  assert_int_equal (f.err.errnum, ENOTSUP);
+  assert_int_equal (extent->ops->finish (extent, &f.err), 0);
+  extent_close (extent);
+
+  extent = open_extent (true);
+  read_child (extent, buf);
+  assert_memory_equal (buf, model, SIZE);
+  extent_close (extent);
+}
+
+/* What was not flushed is lost, and nothing else is.  (No disk, which would
+ * commit by itself after a while.)
+ */
+static void
+test_unflushed (void **state)
+{
+  static const struct below nothing;
+  struct extent *extent;
+  struct disk *other;
+
+  (void) state;
+  disk_close (disk);
+  disk = NULL;
+  extent = open_extent (false);
+  for (int i = 0; i < 1200; i++) {
+    uint64_t offset;
+    size_t count;
+
+    random_range (&offset, &count);
+    make_bytes (buf, count);
+    if (i % 7 == 6)
+      assert_int_equal (
+        extent_zero (extent, count, offset, ZERO_MAY_FREE, &nothing, &f.err),
+        0);
+    else
+      assert_int_equal (
+        extent_write (extent, buf, count, offset, &nothing, &f.err), 0);
+    if (i < 600)
+      memcpy (model + offset, buf, i % 7 == 6 ? 0 : count);
+    if (i < 600 && i % 7 == 6)
+      memset (model + offset, 0, count);
+    if (i == 599)
+      assert_int_equal (extent->ops->flush (extent, &f.err), 0);
+  }
+  copy_file ("crash.vmdk");
+  other = open_disk ("crash.vmdk", false);
+  assert_holds (other, model, SIZE);
+  disk_close (other);
+  extent_close (extent);
+}
+
+/* -- What is not written ------------------------------------------------ */
+
+static void
+patch_header (size_t offset, uint8_t byte)
+{
+  size_t size;
+  uint8_t *bytes = read_file (NAME_OF_DISK, &size);
+
+  bytes[offset] = byte;
+  bytes[size - 2 * SECTOR_SIZE + offset] = byte; /* the footer */
+  assert_int_equal (store_memory_add (store, "p.vmdk", bytes, size, &f.err),
+                    0);
+  free (bytes);
+}
+
+static void
+test_refused (void **state)
+{
+  (void) state;
+  patch_header (8, 3); /* flags */
+  assert_null (try_open ("p.vmdk", true));
+  assert_int_equal (f.err.kind, ERR_READ_ONLY);
+  assert_non_null (strstr (f.err.text, "redundant grain tables"));
+  disk_close (open_disk ("p.vmdk", false));
+
+  patch_header (45, 1); /* 256 entries a table */
+  assert_null (try_open ("p.vmdk", true));
+  assert_int_equal (f.err.kind, ERR_READ_ONLY);
+  assert_non_null (strstr (f.err.text, "256 entries"));
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown (test_model, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_finish_twice, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_directory_in_front, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_untouched, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_unfinished, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_sequential, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_zeros, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_child, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_unflushed, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_refused, setup, teardown),
+  };
+
+  return cmocka_run_group_tests_name ("stream-write", tests, NULL, NULL);
+}
