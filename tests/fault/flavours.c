@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "extent-helper.h"
+#include "create.h"
 #include "sparse-image.h"
 #include "rig.h"
 
@@ -14,7 +15,7 @@
 #define STAMP_OF_PARENTS UINT32_C (0x40000000)
 
 struct link_kind {
-  const char *type; /* of its extents: "FLAT", "VMFS" or "SPARSE" */
+  const char *type; /* of its extents: "FLAT", "VMFS", "SPARSE", "STREAM" */
   uint64_t nr_sectors;
   unsigned nr_extents;
   uint64_t grain_sectors;
@@ -52,6 +53,12 @@ static const struct flavour flavours[] = {
         .grain_sectors = 8,
         .embedded = true,
         .no_tables = true } } },
+  { "stream, small grains",
+    { { .type = "STREAM",
+        .nr_sectors = 5003,
+        .nr_extents = 1,
+        .grain_sectors = 8,
+        .embedded = true } } },
   { "split sparse",
     { { .type = "SPARSE",
         .nr_sectors = 3000,
@@ -221,6 +228,68 @@ describe (const struct link_kind *kind, unsigned link, char *text, size_t size)
     abort ();
 }
 
+/* The content ID is set to what built_cid says. */
+static void
+put_cid (struct image *image, uint32_t cid)
+{
+  char *at = memmem (image->bytes, 4096, "\nCID=", 5);
+  char text[9];
+
+  if (!at)
+    abort ();
+  snprintf (text, sizeof text, "%08" PRIx32, cid);
+  memcpy (at + 5, text, 8);
+}
+
+static void
+add_stream (struct built *b, const struct link_kind *kind, const char *name,
+            uint32_t cid, uint64_t *seed)
+{
+  const struct create_rules how = {
+    .type = DISK_STREAM_OPTIMIZED,
+    .size = sectors_to_bytes (kind->nr_sectors),
+    .grain_size = sectors_to_bytes (kind->grain_sectors),
+  };
+  struct vmdk_error err;
+  struct resources *resources = resources_new (1 << 20, 1 << 20, &err);
+  struct store *store = store_memory_new ("folder", &err);
+  const struct chain_rules rules = {
+    .open = { .resources = resources, .lock = true },
+    .writable = true,
+  };
+  struct image image = { 0 };
+  struct media *media;
+  struct disk *disk;
+
+  if (!resources || !store || disk_create (store, name, &how, &err) == -1
+      || !(disk = disk_open (store, name, STORE_FROM_FILE, &rules, &err)))
+    abort ();
+  for (uint64_t at = 0; at < b->size; at += 4096) {
+    const size_t n = min_u64 (4096, b->size - at);
+
+    if (random_next (seed) % 3 != 0)
+      continue;
+    history_stamp (b->bytes + at, n, at, STAMP_OF_PARENTS + at);
+    if (disk_write (disk, b->bytes + at, n, at, &err) == -1)
+      abort ();
+  }
+  if (disk_finish (disk, &err) == -1)
+    abort ();
+  disk_close (disk);
+  media = store_open (store, name, STORE_FROM_FILE, &err);
+  if (!media)
+    abort ();
+  image_grow (&image, media->size);
+  if (media_pread (media, image.bytes, image.size, 0, &err) == -1)
+    abort ();
+  media_close (media);
+  put_cid (&image, cid);
+  store_fault_add (b->store, name, image.bytes, image.size);
+  image_free (&image);
+  store_close (store);
+  resources_free (resources);
+}
+
 static void
 add_link (struct built *b, const struct link_kind *kind, unsigned link,
           uint64_t *seed)
@@ -238,7 +307,9 @@ add_link (struct built *b, const struct link_kind *kind, unsigned link,
     const uint64_t nr_sectors = extent_start (kind, e + 1) - start;
 
     extent_name (kind, link, e, name);
-    if (strcmp (kind->type, "SPARSE") == 0)
+    if (strcmp (kind->type, "STREAM") == 0)
+      add_stream (b, kind, name, link + 1, seed);
+    else if (strcmp (kind->type, "SPARSE") == 0)
       add_sparse (b, kind, name, text, start, nr_sectors, seed);
     else
       add_flat (b, name, start, nr_sectors);

@@ -348,6 +348,48 @@ test_unfinished (void **state)
   assert_holds (disk, model, SIZE);
 }
 
+/* While a stream is being written, what looks like its end is a guest's data,
+ * or the work of a writer who did not come to the header.
+ */
+static void
+test_false_footer (void **state)
+{
+  struct sparse_header header;
+  size_t size;
+  uint8_t *bytes, *end;
+  struct disk *other;
+
+  (void) state;
+  write_random (3 * GRAIN, 5 * GRAIN);
+  assert_int_equal (disk_flush (disk, &f.err), 0);
+  bytes = read_file (NAME_OF_DISK, &size);
+  bytes = realloc (bytes, size + 4 * SECTOR_SIZE);
+  assert_non_null (bytes);
+  end = bytes + size;
+  memset (end, 0, 4 * SECTOR_SIZE);
+  sparse_header_decode (bytes, &header);
+  /* Its directory is a sector of zeros. */
+  header.gd_offset = bytes_to_sectors (size);
+  header.unclean_shutdown = 0;
+  le64_store (end + SECTOR_SIZE, 1);
+  le32_store (end + SECTOR_SIZE + 12, MARKER_FOOTER);
+  sparse_header_encode (&header, end + 2 * SECTOR_SIZE);
+  assert_int_equal (store_memory_add (store, "crash.vmdk", bytes,
+                                      size + 4 * SECTOR_SIZE, &f.err),
+                    0);
+  free (bytes);
+  for (int writable = 0; writable < 2; writable++) {
+    other = open_disk ("crash.vmdk", writable);
+    assert_holds (other, model, SIZE);
+    assert_int_equal (disk_finish (other, &f.err), 0);
+    disk_close (other);
+  }
+  other = open_disk ("crash.vmdk", false);
+  assert_int_equal (f.nr_warnings, 0);
+  assert_holds (other, model, SIZE);
+  disk_close (other);
+}
+
 /* A stream whose header names the directory, and which has no footer. */
 static void
 test_directory_in_front (void **state)
@@ -622,6 +664,7 @@ main (void)
     cmocka_unit_test_setup_teardown (test_model, setup, teardown),
     cmocka_unit_test_setup_teardown (test_finish_twice, setup, teardown),
     cmocka_unit_test_setup_teardown (test_directory_in_front, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_false_footer, setup, teardown),
     cmocka_unit_test_setup_teardown (test_untouched, setup, teardown),
     cmocka_unit_test_setup_teardown (test_unfinished, setup, teardown),
     cmocka_unit_test_setup_teardown (test_sequential, setup, teardown),
