@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* What the commands of vmdkit share.
+ *
+ * A command is one file, cmd-NAME.c, with one struct command.  It parses its
+ * options (popt), calls one function of core, and prints what came of it.  If
+ * a loop over grains appears here, it belongs below.
+ *
+ * main.c finds the command; options.c has the options that all commands
+ * understand; open.c turns what a user writes into a store and a name;
+ * output.c prints for people and as JSON; progress.c draws the bar.
+ */
+
+#ifndef VMDKIT_TOOL_H
+#define VMDKIT_TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <popt.h>
+
+#include "cleanup.h"
+#include "error.h"
+#include "media.h"
+#include "operation.h"
+#include "store.h"
+
+/* What the program ends with.  Scripts rely on these. */
+enum exit_code {
+  EXIT_DONE = 0,
+  EXIT_FAILED = 1,  /* the operation failed; stderr says why */
+  EXIT_USAGE = 2,   /* the command line is wrong */
+  EXIT_DAMAGED = 3, /* check: errors were found (and not all repaired) */
+  EXIT_LEAKS = 4,   /* check: only room that nothing uses was found */
+};
+
+struct command {
+  const char *name;
+  const char *arguments; /* "[-t TYPE] DISK SIZE" */
+  const char *summary;   /* one line, no full stop */
+  int (*run) (const struct command *command, int argc, const char **argv);
+};
+
+/* In the order of vmdkit --help; ends with NULL.  main.c has the list. */
+extern const struct command *const commands[];
+
+/* -- Options ------------------------------------------------------------ */
+
+/* Parse ARGV with OPTIONS (ending with POPT_TABLEEND, may be empty) beside
+ * the common ones (--json, --progress, --color, --quiet, --verbose, --help,
+ * and those that say how disks are opened: --parent, --search, --ignore-cid,
+ * --allow-outside, ...).  *arguments gets the operands, NULL-terminated, at
+ * least MIN and at most MAX; they live until the program ends.
+ * Returns -1 to go on, or an exit code: usage errors and --help are dealt
+ * with.
+ */
+extern int options_parse (const struct command *command,
+                          const struct poptOption *options, int argc,
+                          const char **argv, int min, int max,
+                          const char ***arguments);
+
+/* What the common options said. */
+struct settings {
+  bool json, quiet, verbose;
+};
+extern struct settings settings;
+
+/* An operation with the rules that the common options stand for, messages to
+ * stderr, and a progress bar titled TITLE (NULL: none) where one is wanted.
+ * Valid until operation_end, which also removes the bar.
+ */
+extern int operation_begin (struct operation *operation, const char *title,
+                            struct vmdk_error *err)
+  __attribute__ ((warn_unused_result));
+extern void operation_end (struct operation *operation);
+
+/* "10G", "512M", "1T", "4096s" (sectors), "1000000" (bytes).  ERR_ARGUMENT
+ * says what is wrong with TEXT.
+ */
+extern int size_parse (const char *text, uint64_t *bytes,
+                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* "9.3 GiB" for people; BUF of 32 bytes is enough. */
+extern const char *size_text (uint64_t bytes, char *buf, size_t size);
+
+/* -- Names -------------------------------------------------------------- */
+
+/* A disk as the user named it: FOLDER/DISK.vmdk, or ARCHIVE.ova/MEMBER, or
+ * ARCHIVE.ova for the first disk in it.
+ */
+struct place {
+  struct store *store; /* owned */
+  struct media *archive;
+  char *name;       /* within the store; owned */
+  const char *text; /* as written, for messages; borrowed */
+};
+extern int place_find (struct place *place, const char *text,
+                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+/* Accepts all zeros. */
+extern void place_free (struct place *place);
+#define CLEANUP_PLACE __attribute__ ((cleanup (place_free)))
+
+/* -- Output ------------------------------------------------------------- */
+
+/* "vmdkit: a.vmdk: ...", to stderr (as JSON too, where --json asked for it);
+ * WHERE may be NULL.  Returns EXIT_FAILED.
+ */
+extern int tell_failure (const char *where, const struct vmdk_error *err);
+
+/* Print VALUE (stolen) on stdout.  Returns EXIT_DONE, or EXIT_FAILED when
+ * stdout cannot be written.
+ */
+extern int print_json (json_t *value);
+
+/* "Key:   value" with keys lined up and coloured on a terminal. */
+extern void print_field (const char *key, const char *format, ...)
+  __attribute__ ((format (printf, 2, 3)));
+
+/* A string from a file: bytes that are no UTF-8 are escaped. */
+extern json_t *json_text (const char *text);
+
+#endif /* VMDKIT_TOOL_H */
