@@ -399,8 +399,10 @@ open_links (struct chain *chain, struct store *store, const char *name,
     return -1;
   if (rules->writable
       && (check_writable (rules, top, err) == -1
-          || check_no_child (top, &chain->rules.log, err) == -1))
+          || (!rules->keep_cid
+              && check_no_child (top, &chain->rules.log, err) == -1)))
     return -1;
+  top->changes.begun = rules->keep_cid;
 
   while (!rules->single_link
          && link_has_parent (chain->links[chain->nr_links - 1]))

@@ -42,6 +42,12 @@ struct chain_rules {
   bool writable;           /* the first link; its ancestors are only read */
   enum detect_zeroes detect_zeroes; /* see disk_write */
 
+  /* Write without giving the first link a new content ID, and whatever
+   * children it has: the operation answers for both, because what is read
+   * stays the same, or because it has seen to the ID itself.
+   */
+  bool keep_cid;
+
   /* The parent of the first link, in place of its hint; a path of the
    * operator's.  Then folders to look in for parents that are not where
    * their hints say.  Borrowed for the call.
