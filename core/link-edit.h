@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Changing a link's descriptor, and nothing else of it.
+ *
+ * For operations on closed disks: metadata, hints, content IDs.  The link is
+ * opened alone, so its parent may be anywhere, and locked for writing, so
+ * that nobody has it open meanwhile.  A crash leaves the old text or the new
+ * one.
+ */
+
+#ifndef VMDKIT_LINK_EDIT_H
+#define VMDKIT_LINK_EDIT_H
+
+#include "descriptor.h"
+#include "error.h"
+#include "operation.h"
+#include "store.h"
+
+/* Open NAME in STORE, let CHANGE edit a copy of its descriptor, and make the
+ * result durable.  Nothing is written when CHANGE leaves the text as it was,
+ * when it fails, or in a dry run.
+ */
+extern int link_edit (struct store *store, const char *name,
+                      enum store_open_flags flags,
+                      const struct operation *operation,
+                      int (*change) (void *opaque,
+                                     struct descriptor *descriptor,
+                                     struct vmdk_error *err),
+                      void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5, 7)));
+
+#endif /* VMDKIT_LINK_EDIT_H */
