@@ -9,9 +9,9 @@
  *  2. Mutable state sits in a sub-struct beside its lock:
  *       cache.c            one lock for each shard; guards the shard's
  *                          blocks and their order
- *       grain-table.c      index.seen.lock guards the hole, the data and the
- *                          tables last seen; index.places.lock the list of
- *                          where tables are, while it is being made
+ *       grain-table.c      index.seen.lock guards the tables last seen
+ *       grain-directory.c  index.holes.lock: the hole and the data last seen
+ *       table-places.c     index.places.lock: the list, while it is made
  *       media-file.c       the pool's lock guards which files are open; each
  *                          file has locks of its own, see there
  *       readahead.c        the queue's lock

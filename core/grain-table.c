@@ -20,32 +20,17 @@
 #include <endian.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checked.h"
+#include "grain-directory.h"
 #include "grain-table.h"
 #include "log.h"
 #include "table-changes.h"
 
-#define DIRECTORY_PAGE (UINT64_C (1) << 62)
-#define MIRROR_PAGE (UINT64_C (3) << 62)
-#define PAGE_SIZE 4096
-
 /* Up to this many bytes of neighbouring tables are loaded with one read. */
 #define BATCH_SIZE (128 << 10)
 #define MAX_BATCH 64 /* at most 64: bits of seen.zeros */
-
-/* Places of tables that are remembered, 16 bytes each. */
-#define MAX_RANGES 8192
-
-/* Entries that name no place, after which a directory is not searched on. */
-#define MAX_BAD_ENTRIES 4096
-
-struct table_ranges {
-  size_t len;
-  struct {
-    uint64_t start, end;
-  } range[]; /* sorted, apart */
-};
 
 /* A table in use.  ENTRIES is NULL when it is absent or all zeros, and then
  * NR_ABSENT tables from this one on (at least 1) are.
@@ -57,14 +42,7 @@ struct table {
   uint64_t nr_absent;
 };
 
-static inline uint64_t
-load_entry (const struct grain_index *index, const uint8_t *entries, size_t i)
-{
-  return index->entry_size == 4 ? le32_load (entries + i * 4)
-                                : le64_load (entries + i * 8);
-}
-
-/* The same for a table that may be changing; it is aligned. */
+/* An entry of a table, which may be changing; it is aligned. */
 static inline uint64_t
 load_table_entry (const struct grain_index *index, const uint8_t *entries,
                   size_t i)
@@ -92,7 +70,8 @@ grain_index_init (struct grain_index *index, struct vmdk_error *err)
   index->owner = cache_new_owner (index->cache);
   atomic_init (&index->last_table, UINT64_MAX);
   pthread_mutex_init (&index->seen.lock, NULL);
-  pthread_mutex_init (&index->places.lock, NULL);
+  pthread_mutex_init (&index->holes.lock, NULL);
+  table_places_init (&index->places);
   index->ready = true;
   return 0;
 }
@@ -103,181 +82,10 @@ grain_index_destroy (struct grain_index *index)
   if (!index->ready)
     return;
   cache_forget (index->cache, index->owner);
-  free (atomic_load (&index->places.ranges));
-  pthread_mutex_destroy (&index->places.lock);
+  table_places_destroy (&index->places);
+  pthread_mutex_destroy (&index->holes.lock);
   pthread_mutex_destroy (&index->seen.lock);
   index->ready = false;
-}
-
-/* Where in the file page PAGE of the directory at OFFSET is, and its size. */
-static uint64_t
-page_in_file (const struct grain_index *index, uint64_t directory_offset,
-              uint64_t page, size_t *size)
-{
-  const uint64_t total = index->nr_tables * index->entry_size;
-  const uint64_t start = page * PAGE_SIZE;
-
-  *size = min_u64 (PAGE_SIZE, total - start);
-  return directory_offset + start;
-}
-
-static struct cache_block *
-get_page (const struct grain_index *index, uint64_t kind, uint64_t page,
-          struct vmdk_error *err)
-{
-  const uint64_t directory_offset =
-    kind == MIRROR_PAGE ? index->mirror_offset : index->directory_offset;
-  size_t size;
-  const uint64_t offset = page_in_file (index, directory_offset, page, &size);
-  bool fill;
-  struct cache_block *block =
-    cache_get (index->cache, index->owner, kind | page, size, &fill, err);
-
-  if (!block || !fill)
-    return block;
-  if (media_pread (index->extent->media, block->data, size, offset, err)
-      == -1) {
-    cache_abandon (index->cache, block);
-    fail_prefix (err, "grain directory entries from %" PRIu64,
-                 page * PAGE_SIZE / index->entry_size);
-    return NULL;
-  }
-  cache_publish (index->cache, block);
-  return block;
-}
-
-/* The directory page that holds a table's entry, and the mirror's. */
-struct page {
-  struct cache_block *entries, *mirror;
-  uint64_t first; /* table of the page's first entry */
-  size_t len;     /* entries */
-};
-
-static void
-put_page (const struct grain_index *index, struct page *page)
-{
-  cache_put (index->cache, page->entries);
-  cache_put (index->cache, page->mirror);
-}
-
-static int
-open_page (const struct grain_index *index, uint64_t table, struct page *page,
-           struct vmdk_error *err)
-{
-  const uint64_t per_page = PAGE_SIZE / index->entry_size;
-
-  page->mirror = NULL;
-  page->first = table / per_page * per_page;
-  page->entries = get_page (index, DIRECTORY_PAGE, table / per_page, err);
-  if (!page->entries)
-    return -1;
-  page->len = page->entries->size / index->entry_size;
-  if (index->mirror_offset != 0) {
-    page->mirror = get_page (index, MIRROR_PAGE, table / per_page, err);
-    if (!page->mirror) {
-      put_page (index, page);
-      return -1;
-    }
-  }
-  return 0;
-}
-
-/* Where a table is by its directory entry, or by the redundant directory's
- * when that one cannot be right.  *offset 0: there is none.
- */
-static int
-locate (struct grain_index *index, const struct page *page, uint64_t table,
-        uint64_t *offset, struct vmdk_error *err)
-{
-  const size_t i = table - page->first;
-  const uint64_t entry = load_entry (index, page->entries->data, i);
-  const uint64_t mirror =
-    page->mirror ? load_entry (index, page->mirror->data, i) : 0;
-  struct vmdk_error ignored;
-  bool ok;
-
-  *offset = 0;
-  if (entry == 0 && mirror == 0)
-    return 0;
-
-  if (entry == 0)
-    ok = fail (err, ERR_DAMAGED,
-               "grain directory entry %" PRIu64
-               " is 0 and the redundant directory's is %" PRIu64,
-               table, mirror)
-         == 0;
-  else if (entry == mirror)
-    return fail (err, ERR_DAMAGED,
-                 "grain directory entry %" PRIu64 " is %" PRIu64
-                 " in both directories",
-                 table, entry);
-  else
-    ok = index->rules->locate (index, table, entry, offset, err) == 0;
-
-  if (ok)
-    return 0;
-  if (mirror == 0
-      || index->rules->locate (index, table, mirror, offset, &ignored) == -1)
-    return -1;
-  if (!atomic_exchange (&index->mirror_used, true))
-    log_warning (&index->extent->rules->log,
-                 "%s: %s: using the redundant grain table in its place",
-                 NAME (index->extent->name), err->text);
-  return 0;
-}
-
-/* Whether the table at OFFSET lies in a hole of the file, which makes all
- * its entries 0.  Remembers the last hole and the last stretch of data, so
- * that neighbours cost no system call.
- */
-static bool
-in_hole (struct grain_index *index, uint64_t offset)
-{
-  const uint64_t end = offset + index->table_bytes;
-  struct vmdk_error ignored;
-  bool hole;
-  uint64_t length;
-
-  {
-    LOCK_FOR_SCOPE (&index->seen.lock);
-
-    if (offset >= index->seen.hole_start && end <= index->seen.hole_end)
-      return true;
-    if (offset >= index->seen.data_start && offset < index->seen.data_end)
-      return false;
-  }
-  if (media_map (index->extent->media, offset,
-                 index->extent->media->size - offset, &hole, &length, &ignored)
-      == -1)
-    return false;
-
-  LOCK_FOR_SCOPE (&index->seen.lock);
-
-  if (hole) {
-    index->seen.hole_start = offset;
-    index->seen.hole_end = offset + length;
-  }
-  else {
-    index->seen.data_start = offset;
-    index->seen.data_end = offset + length;
-  }
-  return hole && length >= index->table_bytes;
-}
-
-/* How many tables from TABLE on, to the end of the page, are absent. */
-static uint64_t
-count_absent (struct grain_index *index, const struct page *page,
-              uint64_t table)
-{
-  const uint64_t end = page->first + page->len;
-  struct vmdk_error ignored;
-  uint64_t t, offset;
-
-  for (t = table + 1; t < end; t++)
-    if (locate (index, page, t, &offset, &ignored) == -1
-        || (offset != 0 && !in_hole (index, offset)))
-      break;
-  return t - table;
 }
 
 /* How many tables from TABLE, at OFFSET, may be loaded with one read: those
@@ -285,7 +93,7 @@ count_absent (struct grain_index *index, const struct page *page,
  * if nothing useful is dropped for it or tables are used in order.
  */
 static size_t
-batch_length (struct grain_index *index, const struct page *page,
+batch_length (struct grain_index *index, const struct directory_page *page,
               uint64_t table, uint64_t offset)
 {
   const uint64_t last = atomic_exchange (&index->last_table, table);
@@ -301,7 +109,8 @@ batch_length (struct grain_index *index, const struct page *page,
           && !cache_has_room (index->cache, most * index->table_bytes)))
     return 1;
   while (n < most && table + n < end
-         && locate (index, page, table + n, &next, &ignored) == 0
+         && grain_directory_locate (index, page, table + n, &next, &ignored)
+              == 0
          && next == offset + n * index->table_bytes)
     n++;
   atomic_store (&index->last_table, table + n - 1);
@@ -376,7 +185,7 @@ read_tables (struct grain_index *index, uint64_t table, uint64_t offset,
  * cheap.  A table of zeros is kept without its bytes.
  */
 static int
-load_tables (struct grain_index *index, const struct page *page,
+load_tables (struct grain_index *index, const struct directory_page *page,
              uint64_t table, uint64_t offset, struct cache_block **block,
              struct vmdk_error *err)
 {
@@ -403,17 +212,18 @@ use_block (struct table *table, struct cache_block *block)
 
 /* Get a table whose directory page is open. */
 static int
-get_table_by_page (struct grain_index *index, const struct page *page,
-                   uint64_t table, struct table *out, struct vmdk_error *err)
+get_table_by_page (struct grain_index *index,
+                   const struct directory_page *page, uint64_t table,
+                   struct table *out, struct vmdk_error *err)
 {
   struct cache_block *block;
   uint64_t offset;
   bool fill;
 
-  if (locate (index, page, table, &offset, err) == -1)
+  if (grain_directory_locate (index, page, table, &offset, err) == -1)
     return -1;
-  if (offset == 0 || in_hole (index, offset)) {
-    const uint64_t n = count_absent (index, page, table);
+  if (offset == 0 || grain_directory_in_hole (index, offset)) {
+    const uint64_t n = grain_directory_count_absent (index, page, table);
     LOCK_FOR_SCOPE (&index->seen.lock);
 
     index->seen.absent_first = table;
@@ -472,7 +282,7 @@ get_unchanged (struct grain_index *index, uint64_t table, struct table *out,
                struct vmdk_error *err)
 {
   struct cache_block *block = cache_peek (index->cache, index->owner, table);
-  struct page page;
+  struct directory_page page;
   int r;
 
   if (block) {
@@ -482,10 +292,10 @@ get_unchanged (struct grain_index *index, uint64_t table, struct table *out,
   out->nr_absent = known_absent (index, table);
   if (out->nr_absent > 0)
     return 0;
-  if (open_page (index, table, &page, err) == -1)
+  if (directory_page_open (index, table, &page, err) == -1)
     return -1;
   r = get_table_by_page (index, &page, table, out, err);
-  put_page (index, &page);
+  directory_page_put (index, &page);
   return r;
 }
 
@@ -515,15 +325,15 @@ classify_by_mirror (struct grain_index *index, uint64_t grain, uint64_t entry,
   const uint64_t i = grain & (index->entries_per_table - 1);
   struct vmdk_error ignored;
   uint8_t bytes[8] = { 0 };
-  struct page page;
+  struct directory_page page;
   uint64_t mirror, offset, copy;
   enum run_state state;
 
   if (index->mirror_offset == 0
-      || open_page (index, table, &page, &ignored) == -1)
+      || directory_page_open (index, table, &page, &ignored) == -1)
     return RUN_DAMAGED;
-  mirror = load_entry (index, page.mirror->data, table - page.first);
-  put_page (index, &page);
+  mirror = grain_entry_load (index, page.mirror->data, table - page.first);
+  directory_page_put (index, &page);
 
   if (mirror == 0
       || index->rules->locate (index, table, mirror, &offset, &ignored) == -1
@@ -531,7 +341,7 @@ classify_by_mirror (struct grain_index *index, uint64_t grain, uint64_t entry,
                       offset + i * index->entry_size, &ignored)
            == -1)
     return RUN_DAMAGED;
-  copy = load_entry (index, bytes, 0);
+  copy = grain_entry_load (index, bytes, 0);
   if (copy == entry || copy == 0)
     return RUN_DAMAGED;
   state = index->rules->classify (index, grain, copy, media_offset);
@@ -740,79 +550,6 @@ grain_index_damage (struct grain_index *index, uint64_t offset,
   return extent_damaged (index->extent, grain, err);
 }
 
-/* -- For writing --------------------------------------------------------- */
-
-/* Where directory entry ENTRY says TABLE is; 0: nowhere. */
-static int
-locate_strictly (const struct grain_index *index, uint64_t table,
-                 uint64_t entry, uint64_t *offset, struct vmdk_error *err)
-{
-  *offset = 0;
-  return entry == 0 ? 0
-                    : index->rules->locate (index, table, entry, offset, err);
-}
-
-int
-grain_index_places (struct grain_index *index, uint64_t table,
-                    uint64_t *offset, uint64_t *mirror, struct vmdk_error *err)
-{
-  uint64_t entry, mirror_entry = 0;
-  struct page page;
-
-  if (open_page (index, table, &page, err) == -1)
-    return -1;
-  entry = load_entry (index, page.entries->data, table - page.first);
-  if (page.mirror)
-    mirror_entry = load_entry (index, page.mirror->data, table - page.first);
-  put_page (index, &page);
-
-  if (locate_strictly (index, table, entry, offset, err) == -1
-      || locate_strictly (index, table, mirror_entry, mirror, err) == -1)
-    return -1;
-  if (*offset != 0 && *offset == *mirror)
-    return fail (err, ERR_DAMAGED,
-                 "grain directory entry %" PRIu64 " is %" PRIu64
-                 " in both directories",
-                 table, entry);
-  return 0;
-}
-
-int
-grain_index_copy_table (struct grain_index *index, uint64_t table,
-                        uint8_t *entries, uint64_t *offset, uint64_t *mirror,
-                        struct vmdk_error *err)
-{
-  if (grain_index_places (index, table, offset, mirror, err) == -1)
-    return -1;
-  if (index->mirror_offset != 0 && (*offset == 0) != (*mirror == 0))
-    return fail (err, ERR_DAMAGED,
-                 "grain table %" PRIu64 " is at byte %" PRIu64
-                 " and its redundant copy at byte %" PRIu64,
-                 table, *offset, *mirror);
-  if (*offset == 0)
-    return 0;
-  return media_pread (index->extent->media, entries, index->table_bytes,
-                      *offset, err);
-}
-
-int
-grain_index_name_table (struct grain_index *index, uint64_t table, bool mirror,
-                        uint64_t offset, struct vmdk_error *err)
-{
-  uint8_t sector[SECTOR_SIZE];
-  const uint64_t directory =
-    mirror ? index->mirror_offset : index->directory_offset;
-  const uint64_t at = directory + table * index->entry_size;
-  const uint64_t start = at / SECTOR_SIZE * SECTOR_SIZE;
-  struct media *media = index->extent->media;
-
-  /* An entry never crosses a sector. */
-  if (media_pread (media, sector, sizeof sector, start, err) == -1)
-    return -1;
-  index->rules->name_table (index, sector + (at - start), offset);
-  return media_pwrite (media, sector, sizeof sector, start, err);
-}
-
 void
 grain_index_reload (struct grain_index *index)
 {
@@ -821,128 +558,8 @@ grain_index_reload (struct grain_index *index)
    */
   atomic_store (&index->owner, cache_new_owner (index->cache));
 
+  grain_directory_reload (index);
   LOCK_FOR_SCOPE (&index->seen.lock);
-  index->seen.hole_start = index->seen.hole_end = 0;
   index->seen.absent_first = index->seen.absent_end = 0;
   index->seen.zeros = 0;
-}
-
-/* -- Where tables are --------------------------------------------------- */
-
-static int
-compare_starts (const void *a, const void *b)
-{
-  const uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
-
-  return (x > y) - (x < y);
-}
-
-/* Add a table's place to the ranges, joining it to the last one if it
- * follows: tables nearly always lie in order and side by side.
- */
-static void
-add_range (struct table_ranges *ranges, uint64_t start, uint64_t size)
-{
-  if (ranges->len > 0 && ranges->range[ranges->len - 1].end == start)
-    ranges->range[ranges->len - 1].end += size;
-  else if (ranges->len < MAX_RANGES) {
-    ranges->range[ranges->len].start = start;
-    ranges->range[ranges->len].end = start + size;
-    ranges->len++;
-  }
-}
-
-/* The places of the tables of one directory, read a page at a time and past
- * the cache: this is done once.  Pages that cannot be read are left out;
- * what they name cannot be read either.
- */
-static void
-add_directory (const struct grain_index *index, uint64_t directory_offset,
-               struct table_ranges *ranges)
-{
-  const uint64_t per_page = PAGE_SIZE / index->entry_size;
-  struct vmdk_error ignored;
-  uint8_t bytes[PAGE_SIZE];
-  unsigned nr_bad = 0;
-
-  for (uint64_t t = 0; t < index->nr_tables && nr_bad < MAX_BAD_ENTRIES;
-       t += per_page) {
-    size_t size;
-    const uint64_t where =
-      page_in_file (index, directory_offset, t / per_page, &size);
-
-    if (media_pread (index->extent->media, bytes, size, where, &ignored) == -1)
-      continue;
-    for (size_t i = 0; i < size / index->entry_size; i++) {
-      const uint64_t entry = load_entry (index, bytes, i);
-      uint64_t offset;
-
-      if (entry == 0)
-        continue;
-      if (index->rules->locate (index, t + i, entry, &offset, &ignored) == 0)
-        add_range (ranges, offset, index->table_bytes);
-      else
-        nr_bad++;
-    }
-  }
-}
-
-static struct table_ranges *
-find_places (const struct grain_index *index)
-{
-  struct table_ranges *ranges =
-    malloc (sizeof *ranges + MAX_RANGES * sizeof ranges->range[0]);
-
-  if (!ranges)
-    return NULL;
-  ranges->len = 0;
-  add_directory (index, index->directory_offset, ranges);
-  if (index->mirror_offset != 0)
-    add_directory (index, index->mirror_offset, ranges);
-  qsort (ranges->range, ranges->len, sizeof ranges->range[0], compare_starts);
-
-  /* Mostly there are only a few. */
-  struct table_ranges *smaller = realloc (
-    ranges, sizeof *ranges + (ranges->len + 1) * sizeof ranges->range[0]);
-  return smaller ? smaller : ranges;
-}
-
-static const struct table_ranges *
-get_places (struct grain_index *index)
-{
-  struct table_ranges *ranges =
-    atomic_load_explicit (&index->places.ranges, memory_order_acquire);
-
-  if (ranges)
-    return ranges;
-  /* Others wait: each of them would read the same. */
-  LOCK_FOR_SCOPE (&index->places.lock);
-  ranges = atomic_load (&index->places.ranges);
-  if (!ranges) {
-    ranges = find_places (index);
-    atomic_store_explicit (&index->places.ranges, ranges,
-                           memory_order_release);
-  }
-  return ranges;
-}
-
-bool
-grain_index_hits_table (const struct grain_index *index, uint64_t offset,
-                        uint64_t count)
-{
-  const struct table_ranges *ranges =
-    get_places ((struct grain_index *) index);
-  size_t low = 0, high = ranges ? ranges->len : 0;
-
-  /* Find the first range that ends behind OFFSET. */
-  while (low < high) {
-    const size_t middle = low + (high - low) / 2;
-
-    if (ranges->range[middle].end <= offset)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return ranges && low < ranges->len
-         && ranges->range[low].start < offset + count;
 }

@@ -5,10 +5,10 @@
  *
  *   directory --(table index)--> table --(entry index)--> grain
  *
- * This room loads directory pages and tables through the cache, walks them
- * and merges what it finds into runs.  What an entry means differs from
- * format to format, and so does what is allowed; the driver answers that in
- * struct grain_rules.
+ * This room loads tables through the cache, walks them and merges what it
+ * finds into runs; where a table is tells grain-directory, and where all of
+ * them are table-places.  What an entry means differs from format to format,
+ * and so does what is allowed; the driver answers that in struct grain_rules.
  *
  * Nothing here is proportional to the capacity: a directory is loaded a page
  * at a time, a table that lies in a hole of its file is known to be empty
@@ -29,6 +29,7 @@
 #include "cache.h"
 #include "error.h"
 #include "extent.h"
+#include "table-places.h"
 
 struct grain_index;
 
@@ -86,13 +87,18 @@ struct grain_index {
   /* Tables that were changed; NULL for an extent that is only read. */
   struct table_changes *changes;
 
-  /* The last hole and the last data found in the file (a table in a hole is
-   * empty), and the last stretch of absent tables.
+  /* The last hole and the last data found in the file: a table in a hole is
+   * empty (grain-directory).
    */
   struct {
     pthread_mutex_t lock;
     uint64_t hole_start, hole_end;
     uint64_t data_start, data_end;
+  } holes;
+
+  /* The last stretch of absent tables. */
+  struct {
+    pthread_mutex_t lock;
     uint64_t absent_first, absent_end; /* tables */
 
     /* Which of the tables that were last read together are zeros: bit i is
@@ -101,11 +107,7 @@ struct grain_index {
     uint64_t zeros_first, zeros;
   } seen;
 
-  /* Where tables are, for grain_index_hits_table; made on first use. */
-  struct {
-    pthread_mutex_t lock;
-    _Atomic (struct table_ranges *) ranges;
-  } places;
+  struct table_places places;
   _Atomic uint64_t last_table; /* loaded: to see sequential use */
   _Atomic bool mirror_used;    /* told to the log */
   bool ready;
@@ -140,45 +142,10 @@ extern int grain_index_damage (struct grain_index *index, uint64_t offset,
                                struct vmdk_error *err)
   __attribute__ ((nonnull (1, 3)));
 
-/* For writing: where TABLE and its redundant copy are, in bytes (0: nowhere
- * yet).  ERR_DAMAGED for entries that cannot be right.
- */
-extern int grain_index_places (struct grain_index *index, uint64_t table,
-                               uint64_t *offset, uint64_t *mirror,
-                               struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5)));
-
-/* The same, and the table's entries as they are on the medium.  ERR_DAMAGED
- * also when only one of the two directories names it: such an extent is
- * repaired first.
- */
-extern int grain_index_copy_table (struct grain_index *index, uint64_t table,
-                                   uint8_t *entries, uint64_t *offset,
-                                   uint64_t *mirror, struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5, 6)));
-
-/* Make the entry of TABLE in the directory, or (MIRROR) in the redundant one,
- * name the table at OFFSET.  Not durable before the next flush.
- */
-extern int grain_index_name_table (struct grain_index *index, uint64_t table,
-                                   bool mirror, uint64_t offset,
-                                   struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 5)));
-
 /* Forget what was read, because the medium has changed.  Nobody else uses
  * the index meanwhile.
  */
 extern void grain_index_reload (struct grain_index *index)
-  __attribute__ ((nonnull (1)));
-
-/* Whether [offset, offset+count) of the file touches a grain table (of the
- * directory or of the redundant one): a grain cannot be there.  Reads the
- * whole directory once, on first use.  For rules->classify.  Where tables
- * lie scattered all over the file only the first few thousand places are
- * known; a full check belongs to a checking tool.
- */
-extern bool grain_index_hits_table (const struct grain_index *index,
-                                    uint64_t offset, uint64_t count)
   __attribute__ ((nonnull (1)));
 
 #endif /* VMDKIT_GRAIN_TABLE_H */

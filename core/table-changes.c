@@ -20,6 +20,7 @@
 #include "checked.h"
 #include "cleanup.h"
 #include "extent.h"
+#include "grain-directory.h"
 #include "grain-table.h"
 #include "media.h"
 #include "table-changes.h"

@@ -16,6 +16,7 @@
 #include "bytes.h"
 #include "checked.h"
 #include "cleanup.h"
+#include "grain-directory.h"
 #include "log.h"
 #include "table-check.h"
 
