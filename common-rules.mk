@@ -26,6 +26,7 @@ AM_LDFLAGS = \
 AM_TESTS_ENVIRONMENT = \
 	PATH="$(abs_top_builddir)/tests/bin:$(abs_top_srcdir)/tests:$$PATH"; \
 	VMDKIT_PLUGIN="$(abs_top_builddir)/plugin/.libs/nbdkit-vmdk-plugin.so"; \
+	VMDKIT="$(abs_top_builddir)/tools/vmdkit"; \
 	CC="$(CC)"; \
 	srcdir="$(srcdir)"; \
 	top_srcdir="$(abs_top_srcdir)"; \
@@ -34,7 +35,7 @@ AM_TESTS_ENVIRONMENT = \
 	TSAN_OPTIONS="halt_on_error=1:$$TSAN_OPTIONS"; \
 	MALLOC_PERTURB_=163; \
 	LC_ALL=C; \
-	export PATH VMDKIT_PLUGIN CC srcdir top_srcdir top_builddir; \
+	export PATH VMDKIT_PLUGIN VMDKIT CC srcdir top_srcdir top_builddir; \
 	export UBSAN_OPTIONS TSAN_OPTIONS MALLOC_PERTURB_ LC_ALL; \
 	$(NULL)
 

@@ -25,6 +25,7 @@
 #include "error.h"
 #include "media.h"
 #include "operation.h"
+#include "place.h"
 #include "store.h"
 
 /* What the program ends with.  Scripts rely on these. */
@@ -43,7 +44,9 @@ struct command {
   int (*run) (const struct command *command, int argc, const char **argv);
 };
 
-/* In the order of vmdkit --help; ends with NULL.  main.c has the list. */
+/* In the order of vmdkit --help; ends with NULL.  main.c has the list, one
+ * row a command; the row X (info) stands for command_info.
+ */
 extern const struct command *const commands[];
 
 /* -- Options ------------------------------------------------------------ */
@@ -54,21 +57,32 @@ extern const struct command *const commands[];
  * --allow-outside, ...).  *arguments gets the operands, NULL-terminated, at
  * least MIN and at most MAX; they live until the program ends.
  * Returns -1 to go on, or an exit code: usage errors and --help are dealt
- * with.
+ * with.  What the options point to should be static: strings that popt makes
+ * are never freed.  Options that come more than once: POPT_ARG_ARGV.
  */
 extern int options_parse (const struct command *command,
                           const struct poptOption *options, int argc,
                           const char **argv, int min, int max,
                           const char ***arguments);
 
+/* A wrong command line that options_parse could not notice: "vmdkit info:
+ * TEXT", and how to get help.  Returns EXIT_USAGE.
+ */
+extern int usage_error (const struct command *command, const char *format, ...)
+  __attribute__ ((format (printf, 2, 3)));
+
 /* What the common options said. */
 struct settings {
   bool json, quiet, verbose;
+  bool lock;
 };
 extern struct settings settings;
 
 /* An operation with the rules that the common options stand for, messages to
- * stderr, and a progress bar titled TITLE (NULL: none) where one is wanted.
+ * stderr, and a progress bar titled TITLE where one is wanted.  From then on
+ * Ctrl-C (and SIGTERM, SIGHUP) asks the operation to stop, through its
+ * progress callback, so that it can clean up; the second one kills.  TITLE
+ * NULL: a quick look, without progress, that signals just kill.
  * Valid until operation_end, which also removes the bar.
  */
 extern int operation_begin (struct operation *operation, const char *title,
@@ -88,26 +102,24 @@ extern const char *size_text (uint64_t bytes, char *buf, size_t size);
 
 /* -- Names -------------------------------------------------------------- */
 
-/* A disk as the user named it: FOLDER/DISK.vmdk, or ARCHIVE.ova/MEMBER, or
- * ARCHIVE.ova for the first disk in it.
+/* A disk as the user named it (place.h): FOLDER/DISK.vmdk, which need not be
+ * there yet, or ARCHIVE.ova/MEMBER, or ARCHIVE.ova for the first disk in it.
+ * With the locks that --lock says.
  */
-struct place {
-  struct store *store; /* owned */
-  struct media *archive;
-  char *name;       /* within the store; owned */
-  const char *text; /* as written, for messages; borrowed */
-};
 extern int place_find (struct place *place, const char *text,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
-/* Accepts all zeros. */
-extern void place_free (struct place *place);
-#define CLEANUP_PLACE __attribute__ ((cleanup (place_free)))
 
 /* -- Output ------------------------------------------------------------- */
 
-/* "vmdkit: a.vmdk: ...", to stderr (as JSON too, where --json asked for it);
- * WHERE may be NULL.  Returns EXIT_FAILED.
+/* With --json, stdout has one JSON value and stderr one JSON object a line:
+ * {"warning": TEXT}, {"error": {...}}, and {"progress": {...}} where that was
+ * asked for.
+ */
+
+/* "vmdkit: FOLDER/a.vmdk: ...", to stderr.  WHERE is what the user wrote, or
+ * NULL; it takes the place of the bare name with which the core's text begins.
+ * Returns EXIT_FAILED.
  */
 extern int tell_failure (const char *where, const struct vmdk_error *err);
 
@@ -116,11 +128,55 @@ extern int tell_failure (const char *where, const struct vmdk_error *err);
  */
 extern int print_json (json_t *value);
 
-/* "Key:   value" with keys lined up and coloured on a terminal. */
+/* For output piece by piece: whether all of it reached stdout.  As print_json.
+ */
+extern int print_finish (void);
+
+/* "Key:   value" with keys lined up and coloured on a terminal.  What could
+ * move the cursor is escaped.
+ */
 extern void print_field (const char *key, const char *format, ...)
   __attribute__ ((format (printf, 2, 3)));
 
 /* A string from a file: bytes that are no UTF-8 are escaped. */
 extern json_t *json_text (const char *text);
+
+/* Something the user should know that is not the result: to stderr, unless
+ * --quiet.
+ */
+extern void tell_note (const char *format, ...)
+  __attribute__ ((format (printf, 1, 2)));
+
+/* -- Between options.c, output.c, progress.c and main.c ------------------- */
+
+enum when { WHEN_AUTO, WHEN_ALWAYS, WHEN_NEVER };
+
+/* Colours on stdout and stderr. */
+extern void output_setup (enum when colour);
+
+/* The sink of operations' messages. */
+extern void output_log (void *opaque, enum log_topic topic, const char *text);
+
+/* One line for stderr, after the bar, if any, was taken away. */
+extern void stderr_line (const char *line);
+
+/* A JSON object (stolen) as one line of stderr. */
+extern void stderr_json (json_t *object);
+
+enum progress_mode {
+  PROGRESS_AUTO,
+  PROGRESS_ALWAYS,
+  PROGRESS_NEVER,
+  PROGRESS_JSON
+};
+extern void progress_begin (struct operation *operation, const char *title,
+                            enum progress_mode mode);
+extern void progress_end (void);
+
+/* Take the bar off the terminal; it comes back with the next progress. */
+extern void progress_hide (void);
+
+/* The signal that asked an operation to stop; 0: none. */
+extern int progress_signal (void);
 
 #endif /* VMDKIT_TOOL_H */
