@@ -21,6 +21,10 @@
  *     a number below its region's length cannot lead astray.
  * (2) The region of grains is as long as the disk and the file grows into
  *     it, so each grain is compared with the end of the file.
+ *
+ * To allocate a grain, or to give one back, is to change the bitmap, the back
+ * map and the journal, whose contents are not known.  So only grains that are
+ * there are written, and no other byte: see grain-overwrite.h.
  */
 
 #include <config.h>
@@ -30,6 +34,7 @@
 #include "bytes.h"
 #include "checked.h"
 #include "extent.h"
+#include "grain-overwrite.h"
 #include "grain-table.h"
 
 #define SE_MAGIC UINT64_C (0x00000000cafebabe)
@@ -91,6 +96,7 @@ struct sesparse {
   struct extent extent;
   struct grain_index index;
   struct se_region tables, grains;
+  struct grain_overwriter writer; /* if it is writable */
 };
 
 static const struct sesparse *
@@ -237,6 +243,81 @@ static const struct extent_ops sesparse_ops = {
   .read = sesparse_read,
   .close = sesparse_close,
 };
+
+/* -- Writing ------------------------------------------------------------ */
+
+static int
+sesparse_write (struct extent *extent, const void *buf, size_t count,
+                uint64_t offset, const struct below *below,
+                struct vmdk_error *err)
+{
+  struct sesparse *se = (struct sesparse *) extent;
+
+  (void) below;
+  return grain_overwrite (&se->writer, buf, count, offset, err);
+}
+
+static int
+sesparse_zero (struct extent *extent, uint64_t count, uint64_t offset,
+               unsigned flags, const struct below *below,
+               struct vmdk_error *err)
+{
+  struct sesparse *se = (struct sesparse *) extent;
+
+  return grain_overwrite_zero (&se->writer, count, offset, flags, below, err);
+}
+
+static int
+sesparse_flush (struct extent *extent, struct vmdk_error *err)
+{
+  struct sesparse *se = (struct sesparse *) extent;
+
+  return grain_overwriter_flush (&se->writer, err);
+}
+
+static const struct extent_ops sesparse_written_ops = {
+  .name = "seSparse",
+  .map = sesparse_map,
+  .read = sesparse_read,
+  .write = sesparse_write,
+  .zero = sesparse_zero,
+  .flush = sesparse_flush,
+  .close = sesparse_close,
+};
+
+/* A request that spans several extents could not be refused as a whole. */
+static int
+check_writable (const struct extent_source *source, uint64_t replay_journal,
+                struct vmdk_error *err)
+{
+  if (!source->rules->write_sesparse)
+    return fail (err, ERR_READ_ONLY,
+                 "seSparse extents cannot be written: write to an overlay=, "
+                 "or pass write-sesparse=true to overwrite what is allocated");
+  if (replay_journal != 0)
+    return fail (err, ERR_READ_ONLY,
+                 "seSparse extent cannot be written: it has a dirty journal "
+                 "(replayJournal %" PRIu64 "): write to an overlay=",
+                 replay_journal);
+  if (!source->single)
+    return fail (err, ERR_READ_ONLY,
+                 "seSparse extent cannot be written: it is one of several: "
+                 "write to an overlay=");
+  return 0;
+}
+
+static int
+start_writer (struct sesparse *se, const struct extent_source *source,
+              uint64_t replay_journal, struct vmdk_error *err)
+{
+  if (check_writable (source, replay_journal, err) == -1
+      || grain_overwriter_init (&se->writer, &se->index, err) == -1)
+    return -1;
+  se->extent.ops = &sesparse_written_ops;
+  return 0;
+}
+
+/* -- Opening ------------------------------------------------------------ */
 
 static void
 header_decode (struct bytes *in, struct se_header *h)
@@ -457,27 +538,26 @@ journal_check (const struct extent *extent, uint64_t replay_journal,
 
 static int
 volatile_header_read (const struct extent *extent, uint64_t sector,
-                      struct vmdk_error *err)
+                      struct se_volatile_header *v, struct vmdk_error *err)
 {
   uint8_t buf[SE_HEADER_SIZE];
   struct bytes in = bytes_of (buf, sizeof buf);
-  struct se_volatile_header v;
 
   if (media_pread (extent->media, buf, sizeof buf, sectors_to_bytes (sector),
                    err)
       == -1)
     return -1;
-  volatile_header_decode (&in, &v);
-  if (v.magic != SE_VOLATILE_MAGIC)
+  volatile_header_decode (&in, v);
+  if (v->magic != SE_VOLATILE_MAGIC)
     return fail (err, ERR_CORRUPT,
                  "seSparse volatile header has magic 0x%016" PRIx64
                  ", not 0x%016" PRIx64,
-                 v.magic, SE_VOLATILE_MAGIC);
-  if (!all_zero (v.pad, sizeof v.pad))
+                 v->magic, SE_VOLATILE_MAGIC);
+  if (!all_zero (v->pad, sizeof v->pad))
     return fail (err, ERR_UNSUPPORTED,
                  "seSparse volatile header: bytes after the known fields"
                  " are not 0");
-  return journal_check (extent, v.replay_journal, err);
+  return journal_check (extent, v->replay_journal, err);
 }
 
 static void
@@ -504,14 +584,17 @@ extent_sesparse_open (const struct extent_source *source,
   struct sesparse *se = extent_alloc (sizeof *se, &sesparse_ops, source, err);
   CLEANUP_EXTENT struct extent *extent = (struct extent *) se;
   struct se_header header;
+  struct se_volatile_header state;
 
   if (!se || header_read (extent, &header, err) == -1
-      || volatile_header_read (extent,
-                               header.regions[SE_VOLATILE_HEADER].start, err)
+      || volatile_header_read (
+           extent, header.regions[SE_VOLATILE_HEADER].start, &state, err)
            == -1)
     return NULL;
   set_layout (se, &header);
-  if (grain_index_init (&se->index, err) == -1)
+  if (grain_index_init (&se->index, err) == -1
+      || (source->writable
+          && start_writer (se, source, state.replay_journal, err) == -1))
     return NULL;
   return steal_ptr (&extent);
 }

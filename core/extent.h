@@ -31,6 +31,7 @@ struct open_rules {
   struct vmdk_log log;
   struct resources *resources;
   bool accept_journal; /* read a seSparse extent whose journal is dirty */
+  bool write_sesparse; /* overwrite the allocated grains of one that is not */
   bool recover_stream; /* scan a stream that lost its directory */
   bool lock;           /* take and honour locks (lock=off clears it) */
 };
