@@ -5,9 +5,11 @@
 #include <config.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "child.h"
@@ -508,16 +510,15 @@ static int
 make_overlay (struct store *store, const char *name,
               const struct exports_source *source, struct vmdk_error *err)
 {
-  const struct child_rules how = { .type = DISK_MONOLITHIC_SPARSE };
   struct chain_rules rules = *source->rules;
   CLEANUP_DISK struct disk *parent = NULL;
 
   rules.parent = NULL;
   parent =
     disk_open (exports.folder, exports.names[0], STORE_FROM_USER, &rules, err);
-  return parent
-           ? disk_create_child (store, name, parent, source->file, &how, err)
-           : -1;
+  return parent ? disk_create_child (store, name, parent, source->file,
+                                     source->overlay_rules, err)
+                : -1;
 }
 
 /* Serve the child from its own folder; FILE is only its parent. */
@@ -540,6 +541,31 @@ start_overlay (const struct exports_source *source, struct vmdk_error *err)
   return exports.names[0] ? 0 : fail_memory (err);
 }
 
+/* A new overlay is as it was asked for, and one that was there may not be. */
+static int
+check_overlay (struct disk *disk, const struct exports_source *source,
+               struct vmdk_error *err)
+{
+  const struct child_rules *rules = source->overlay_rules;
+  const char *wanted = disk_type_name (rules->type);
+  const char *type =
+    descriptor_create_type (chain_link (disk_chain (disk), 0)->descriptor);
+  const uint64_t grain_size = disk_grain_size (disk);
+
+  if (source->overlay_type_given && strcasecmp (type, wanted) != 0)
+    return fail (err, ERR_ARGUMENT,
+                 "this overlay is there and is a %s disk, not a %s one: leave "
+                 "out overlay-type=, or name another file",
+                 NAME (type), wanted);
+  if (rules->grain_size && rules->grain_size != grain_size)
+    return fail (err, ERR_ARGUMENT,
+                 "this overlay is there and has grains of %" PRIu64
+                 " bytes, not %" PRIu64
+                 ": leave out overlay-grain-size=, or name another file",
+                 grain_size, rules->grain_size);
+  return 0;
+}
+
 static int
 start_folder (const char *path, struct vmdk_error *err)
 {
@@ -553,6 +579,7 @@ int
 exports_start (const struct exports_source *source, struct vmdk_error *err)
 {
   struct export *export;
+  int r;
 
   exports.rules = source->rules;
   if (source->dir)
@@ -564,8 +591,9 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
   export = export_acquire ("", true, err);
   if (!export)
     return -1;
+  r = source->overlay ? check_overlay (export->disk, source, err) : 0;
   export_release (export);
-  return 0;
+  return r == -1 ? fail_prefix (err, "%s", NAME (source->overlay)) : 0;
 }
 
 /* Not before the fork: the other process would hold the locks as well. */

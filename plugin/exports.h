@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "chain.h"
+#include "child.h"
 #include "create.h"
 #include "disk.h"
 #include "error.h"
@@ -40,7 +41,15 @@ struct export;
  */
 struct exports_source {
   const char *file, *dir, *disk;
-  const char *overlay;               /* a child of FILE, made if need be */
+
+  /* A child of FILE, made if need be, as the rules say.  One that is there
+   * must not contradict them: a grain size that is not 0, and the type if it
+   * was asked for.
+   */
+  const char *overlay;
+  const struct child_rules *overlay_rules;
+  bool overlay_type_given;
+
   const struct create_rules *create; /* make FILE first; NULL: it is there */
   const struct chain_rules *rules;
 };

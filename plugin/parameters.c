@@ -27,6 +27,7 @@ struct parameters parameters = {
 
   /* As nbdkit's vddk plugin. */
   .create_rules = { .type = DISK_MONOLITHIC_SPARSE, .adapter = "buslogic" },
+  .overlay_rules = { .type = DISK_MONOLITHIC_SPARSE },
 };
 
 struct parameter {
@@ -171,7 +172,7 @@ set_detect_zeroes (const struct parameter *p, const char *value)
 
 /* The create parameters: words and meanings of nbdkit's vddk plugin. */
 static int
-set_create_type (const struct parameter *p, const char *value)
+set_type (const struct parameter *p, const char *value)
 {
   const int type = disk_type_parse (value);
 
@@ -182,6 +183,14 @@ set_create_type (const struct parameter *p, const char *value)
   }
   *(enum disk_type *) p->target = (enum disk_type) type;
   return 0;
+}
+
+/* That a type can have no parent is the core's to say. */
+static int
+set_overlay_type (const struct parameter *p, const char *value)
+{
+  parameters.overlay_type_given = true;
+  return set_type (p, value);
 }
 
 static int
@@ -240,6 +249,21 @@ set_disk_size (const struct parameter *p, const char *value)
   return 0;
 }
 
+/* The core knows the limits, and takes 0 for "the usual size". */
+static int
+set_grain_size (const struct parameter *p, const char *value)
+{
+  uint64_t *size = p->target;
+
+  if (set_disk_size (p, value) == -1)
+    return -1;
+  if (*size == 0) {
+    nbdkit_error ("%s=%s: no grain is that small", p->key, NAME (value));
+    return -1;
+  }
+  return 0;
+}
+
 /* In the order of the manual. */
 static const struct parameter table[] = {
   { "file", set_path, &parameters.file, NULL },
@@ -258,15 +282,19 @@ static const struct parameter table[] = {
   { "grain-cache", set_size, &parameters.grain_budget, NULL },
   { "lock", set_bool, &parameters.lock, NULL },
   { "overlay", set_path, &parameters.overlay, NULL },
+  { "overlay-type", set_overlay_type, &parameters.overlay_rules.type, NULL },
+  { "overlay-grain-size", set_grain_size, &parameters.overlay_rules.grain_size,
+    NULL },
+  { "write-sesparse", set_bool, &parameters.write_sesparse, NULL },
   { "detect-zeroes", set_detect_zeroes, &parameters.detect_zeroes, NULL },
   { "create", set_bool, &parameters.create, NULL },
   { "create-size", set_disk_size, &parameters.create_rules.size, NULL },
-  { "create-type", set_create_type, &parameters.create_rules.type, NULL },
+  { "create-type", set_type, &parameters.create_rules.type, NULL },
   { "create-adapter-type", set_adapter, &parameters.create_rules.adapter,
     NULL },
   { "create-hwversion", set_hw_version, &parameters.create_rules.hw_version,
     NULL },
-  { "create-grain-size", set_disk_size, &parameters.create_rules.grain_size,
+  { "create-grain-size", set_grain_size, &parameters.create_rules.grain_size,
     NULL },
 };
 
@@ -346,6 +374,33 @@ check_dir (void)
   return -1;
 }
 
+/* Parameters that say how to make what is not made. */
+static int
+check_making (void)
+{
+  if (!parameters.create && parameters.create_rules.size != 0) {
+    nbdkit_error ("create-size= needs create=true");
+    return -1;
+  }
+  if (!parameters.create && parameters.create_rules.grain_size != 0) {
+    nbdkit_error ("create-grain-size= needs create=true");
+    return -1;
+  }
+  if (parameters.create && parameters.create_rules.size == 0) {
+    nbdkit_error ("create=true needs create-size=");
+    return -1;
+  }
+  if (!parameters.overlay && parameters.overlay_type_given) {
+    nbdkit_error ("overlay-type= needs overlay=");
+    return -1;
+  }
+  if (!parameters.overlay && parameters.overlay_rules.grain_size != 0) {
+    nbdkit_error ("overlay-grain-size= needs overlay=");
+    return -1;
+  }
+  return 0;
+}
+
 int
 parameters_complete (void)
 {
@@ -366,14 +421,15 @@ parameters_complete (void)
     nbdkit_error ("overlay= cannot go with create=, parent= or disk=");
     return -1;
   }
-  if (!parameters.create && parameters.create_rules.size != 0) {
-    nbdkit_error ("create-size= needs create=true");
+  /* A write of which a part is zeros would be two, and one of them could be
+   * refused when the other is done.
+   */
+  if (parameters.write_sesparse && parameters.detect_zeroes != DETECT_OFF) {
+    nbdkit_error ("write-sesparse=true and detect-zeroes= exclude each other");
     return -1;
   }
-  if (parameters.create && parameters.create_rules.size == 0) {
-    nbdkit_error ("create=true needs create-size=");
+  if (check_making () == -1)
     return -1;
-  }
   return parameters.dir ? check_dir () : 0;
 }
 
@@ -381,6 +437,7 @@ void
 parameters_to_rules (struct chain_rules *rules)
 {
   rules->open.accept_journal = parameters.accept_journal;
+  rules->open.write_sesparse = parameters.write_sesparse;
   rules->open.recover_stream = parameters.recover;
   rules->open.lock = parameters.lock;
   rules->names.allow_outside = parameters.allow_outside;

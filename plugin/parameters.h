@@ -11,9 +11,11 @@
 #ifndef VMDKIT_PARAMETERS_H
 #define VMDKIT_PARAMETERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "chain.h"
+#include "child.h"
 #include "create.h"
 
 struct parameters {
@@ -28,13 +30,15 @@ struct parameters {
   size_t nr_devices;
 
   char *overlay; /* absolute; or NULL */
+  struct child_rules overlay_rules;
+  bool overlay_type_given;
   enum detect_zeroes detect_zeroes;
 
   int create;
   struct create_rules create_rules;
 
   int single_link, ignore_cid, allow_outside, lone_extent;
-  int recover, accept_journal, lock;
+  int recover, accept_journal, write_sesparse, lock;
   size_t table_budget, grain_budget;
 };
 
@@ -76,6 +80,10 @@ extern void parameters_free (void);
   "grain-cache=SIZE              Memory for inflated grains (default 64M).\n" \
   "lock=on|off                   Take and honour locks (default on).\n"       \
   "overlay=CHILD.vmdk            Write to this child, made if need be.\n"     \
+  "overlay-type=TYPE             monolithic-sparse, split-sparse, "           \
+  "vmfs-sparse.\n"                                                            \
+  "overlay-grain-size=SIZE       Of a new overlay (default 64K).\n"           \
+  "write-sesparse=BOOL           Overwrite what a seSparse disk has.\n"       \
   "detect-zeroes=off|on|unmap    What becomes of writes of zeros.\n"          \
   "create=BOOL                   Make the disk first.\n"                      \
   "create-size=SIZE              How large.\n"                                \

@@ -123,6 +123,8 @@ vmdk_get_ready (void)
     .dir = parameters.dir,
     .disk = parameters.disk,
     .overlay = parameters.overlay,
+    .overlay_rules = &parameters.overlay_rules,
+    .overlay_type_given = parameters.overlay_type_given,
     .create = parameters.create ? &parameters.create_rules : NULL,
     .rules = &rules,
   };

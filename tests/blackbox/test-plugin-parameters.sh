@@ -50,6 +50,18 @@ for key in server user vm thumbprint snapshot; do
 done
 refused '^nbdkit: error: create-size= needs create=true' "$disk" create-size=1M
 refused '^nbdkit: error: create=true needs create-size=' "$disk" create=true
+refused '^nbdkit: error: create-grain-size= needs create=true' "$disk" \
+  create-grain-size=64k
+refused 'create-grain-size=0: no grain is that small' "$disk" \
+  create-grain-size=0
+refused '^nbdkit: error: overlay-type= needs overlay=' "$disk" \
+  overlay-type=split-sparse
+refused '^nbdkit: error: overlay-grain-size= needs overlay=' "$disk" \
+  overlay-grain-size=4k
+refused '^nbdkit: error: overlay-type=round: there is no such type' "$disk" \
+  overlay="$tmp/o.vmdk" overlay-type=round
+refused '^nbdkit: error: write-sesparse=true and detect-zeroes= exclude' \
+  "$disk" write-sesparse=true detect-zeroes=unmap
 refused 'exists already' "$disk" create=true create-size=1M
 refused 'create-type=round' "$tmp/new" create=true create-type=round
 refused 'is not ide' "$tmp/new" create=true create-adapter-type=nvme
