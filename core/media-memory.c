@@ -57,6 +57,13 @@ memory_bytes_new (const void *from, size_t count, struct vmdk_error *err)
   return bytes;
 }
 
+struct memory_bytes *
+memory_bytes_use (struct memory_bytes *bytes)
+{
+  atomic_fetch_add (&bytes->nr_uses, 1);
+  return bytes;
+}
+
 void
 memory_bytes_free (struct memory_bytes *bytes)
 {
@@ -191,8 +198,7 @@ memory_bytes_open (struct memory_bytes *bytes, const char *name, bool writable,
     fail_memory (err);
     return NULL;
   }
-  atomic_fetch_add (&bytes->nr_uses, 1);
-  memory->bytes = bytes;
+  memory->bytes = memory_bytes_use (bytes);
   return steal_ptr (&media);
 }
 

@@ -21,6 +21,10 @@ extern struct memory_bytes *memory_bytes_new (const void *bytes, size_t count,
                                               struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (3)));
 
+/* One more use. */
+extern struct memory_bytes *memory_bytes_use (struct memory_bytes *bytes)
+  __attribute__ ((nonnull (1)));
+
 /* Give back one use.  NULL is allowed. */
 extern void memory_bytes_free (struct memory_bytes *bytes);
 DEFINE_CLEANUP (memory_bytes, struct memory_bytes *, memory_bytes_free)

@@ -428,6 +428,38 @@ dir_rename (struct store *store, const char *from, const char *to,
   return place_changed (&source, err);
 }
 
+/* What file systems that have no second names say. */
+static int
+fail_link (struct vmdk_error *err, int errnum)
+{
+  if (errnum == EPERM || errnum == EOPNOTSUPP || errnum == ENOSYS
+      || errnum == EXDEV)
+    return fail (err, ERR_UNSUPPORTED, "%s",
+                 errnum == EXDEV ? "the new name is on another file system"
+                                 : "its file system has no hard links");
+  return fail_create (err, errnum);
+}
+
+static int
+dir_link (struct store *store, const char *name, struct store *to,
+          const char *to_name, struct vmdk_error *err)
+{
+  CLEANUP_PLACE struct place source = PLACE_EMPTY, target = PLACE_EMPTY;
+  struct stat st;
+
+  if (find_place ((struct store_dir *) store, name, &source, err) == -1)
+    return -1;
+  if (find_place ((struct store_dir *) to, to_name, &target, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to_name));
+  if (fstatat (source.parent, source.base, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return fail_open (err, errno);
+  if (check_type (&st, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if (linkat (source.parent, source.base, target.parent, target.base, 0) == -1)
+    return fail_link (err, errno);
+  return place_changed (&target, err);
+}
+
 static int
 dir_flush (struct store *store, struct vmdk_error *err)
 {
@@ -683,6 +715,7 @@ static const struct store_ops dir_ops = {
   .create = dir_create,
   .remove = dir_remove,
   .rename = dir_rename,
+  .link = dir_link,
   .flush = dir_flush,
   .close = dir_close,
 };

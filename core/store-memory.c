@@ -81,6 +81,14 @@ memory_open (struct store *store, const char *name,
   return memory_bytes_open (entry->bytes, name, flags & STORE_WRITABLE, err);
 }
 
+static int
+fail_exists (struct vmdk_error *err)
+{
+  fail (err, ERR_ARGUMENT, "exists already");
+  err->errnum = EEXIST;
+  return -1;
+}
+
 static struct media *
 memory_create (struct store *store, const char *name, unsigned mode,
                struct vmdk_error *err)
@@ -92,8 +100,7 @@ memory_create (struct store *store, const char *name, unsigned mode,
 
   (void) mode;
   if (find (memory, name)) {
-    fail (err, ERR_ARGUMENT, "exists already");
-    err->errnum = EEXIST;
+    fail_exists (err);
     return NULL;
   }
   bytes = memory_bytes_new (NULL, 0, err);
@@ -141,6 +148,33 @@ memory_rename (struct store *store, const char *from, const char *to,
   if (target)
     drop (memory, target);
   return 0;
+}
+
+/* With the lock of STORE held by nobody: another may be wanted next. */
+static struct memory_bytes *
+bytes_of (struct store_memory *memory, const char *name)
+{
+  LOCK_FOR_SCOPE (&memory->lock);
+  struct entry *entry = find (memory, name);
+
+  return entry ? memory_bytes_use (entry->bytes) : NULL;
+}
+
+static int
+memory_link (struct store *store, const char *name, struct store *to,
+             const char *to_name, struct vmdk_error *err)
+{
+  struct store_memory *target = (struct store_memory *) to;
+  CLEANUP_MEMORY_BYTES struct memory_bytes *bytes =
+    bytes_of ((struct store_memory *) store, name);
+
+  if (!bytes)
+    return fail (err, ERR_MISSING, "no such file");
+
+  LOCK_FOR_SCOPE (&target->lock);
+  if (find (target, to_name))
+    return fail_exists (err);
+  return add (target, to_name, steal_ptr (&bytes), err);
 }
 
 /* Sets *NAME to a copy, or to NULL at the end. */
@@ -198,6 +232,7 @@ static const struct store_ops memory_ops = {
   .create = memory_create,
   .remove = memory_remove,
   .rename = memory_rename,
+  .link = memory_link,
   .close = memory_close,
 };
 

@@ -72,8 +72,8 @@ struct store_ops {
 
   /* Make a new, empty, writable file; it must not exist.  NAME obeys the
    * rules of STORE_FROM_FILE.  MODE is the file's permissions before the
-   * umask.  errnum is EEXIST when NAME is there already.  This and the next
-   * three are NULL in a store that cannot change.
+   * umask.  errnum is EEXIST when NAME is there already.  This and all that
+   * follow but close are NULL in a store that cannot change.
    */
   struct media *(*create) (struct store *store, const char *name,
                            unsigned mode, struct vmdk_error *err);
@@ -83,6 +83,12 @@ struct store_ops {
   /* FROM takes the place of TO, which may exist, at once. */
   int (*rename) (struct store *store, const char *from, const char *to,
                  struct vmdk_error *err);
+
+  /* A second name for the file NAME, in TO, a store of the same kind; TO_NAME
+   * must not exist (errnum is EEXIST).  NULL, or ERR_UNSUPPORTED: cannot.
+   */
+  int (*link) (struct store *store, const char *name, struct store *to,
+               const char *to_name, struct vmdk_error *err);
 
   /* Make created, removed and renamed names durable. */
   int (*flush) (struct store *store, struct vmdk_error *err);
@@ -125,6 +131,9 @@ extern int store_remove (struct store *store, const char *name,
 extern int store_rename (struct store *store, const char *from, const char *to,
                          struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
+extern int store_link (struct store *store, const char *name, struct store *to,
+                       const char *to_name, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
 extern int store_flush (struct store *store, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 

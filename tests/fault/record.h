@@ -15,7 +15,7 @@ enum op_kind {
   OP_WRITE,  /* of data, or (NULL) zeros: a punch */
   OP_RESIZE, /* to offset */
   OP_FLUSH,
-  OP_CREATE,
+  OP_CREATE, /* also of a second name */
   OP_REMOVE,
   OP_RENAME,
   OP_FLUSH_NAMES,
@@ -68,5 +68,9 @@ struct fault_store {
 /* As store_fault_add.  Takes over CONTENT. */
 extern void store_fault_adopt (struct store *store, const char *name,
                                struct content content);
+
+/* A further name of OTHER's file. */
+extern void store_fault_adopt_name (struct store *store, const char *name,
+                                    const char *other);
 
 #endif /* VMDKIT_TESTS_RECORD_H */

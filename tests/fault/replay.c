@@ -303,6 +303,16 @@ cut_names (const struct replay *replay, enum power_cut cut, uint64_t seed)
   }
 }
 
+/* A name before the I-th for the same file, or NULL. */
+static const char *
+earlier_name (const struct name_table *names, size_t i)
+{
+  for (size_t j = 0; j < i; j++)
+    if (names->ptr[j].file == names->ptr[i].file)
+      return names->ptr[j].name;
+  return NULL;
+}
+
 struct store *
 replay_cut (const struct replay *replay, enum power_cut cut, uint64_t seed)
 {
@@ -314,9 +324,13 @@ replay_cut (const struct replay *replay, enum power_cut cut, uint64_t seed)
     names_apply (&names, replay->unflushed.ptr[i]);
   for (size_t i = 0; i < names.len; i++) {
     const unsigned file = names.ptr[i].file;
+    const char *other = earlier_name (&names, i);
 
-    store_fault_adopt (store, names.ptr[i].name,
-                       cut_file (&replay->files[file], file, cut, seed));
+    if (other)
+      store_fault_adopt_name (store, names.ptr[i].name, other);
+    else
+      store_fault_adopt (store, names.ptr[i].name,
+                         cut_file (&replay->files[file], file, cut, seed));
   }
   names_free (&names);
   return store;

@@ -426,6 +426,26 @@ fault_rename (struct store *s, const char *from, const char *to,
 }
 
 static int
+fault_link (struct store *s, const char *name, struct store *to,
+            const char *to_name, struct vmdk_error *err)
+{
+  struct fault_store *store = (struct fault_store *) s;
+  LOCK_FOR_SCOPE (&store->lock);
+  const struct name_entry *entry = find_name (&store->names, name);
+
+  if (s != to)
+    return fail (err, ERR_UNSUPPORTED, "another store");
+  if (check_fault (store, FAULT_NAMES, "link", err) == -1)
+    return -1;
+  if (!entry)
+    return fail (err, ERR_MISSING, "no such file");
+  if (find_name (&store->names, to_name))
+    return fail_errno (err, EEXIST, "link");
+  change_name (store, OP_CREATE, to_name, NULL, entry->file);
+  return 0;
+}
+
+static int
 fault_flush_names (struct store *s, struct vmdk_error *err)
 {
   struct fault_store *store = (struct fault_store *) s;
@@ -482,6 +502,7 @@ static const struct store_ops fault_ops = {
   .create = fault_create,
   .remove = fault_remove,
   .rename = fault_rename,
+  .link = fault_link,
   .flush = fault_flush_names,
   .close = fault_close,
 };
@@ -510,6 +531,16 @@ store_fault_adopt (struct store *s, const char *name, struct content content)
   store->files.ptr[i]->first = content_copy (&content);
   put_name (&store->names, name, i);
   put_name (&store->first_names, name, i);
+}
+
+void
+store_fault_adopt_name (struct store *s, const char *name, const char *other)
+{
+  struct fault_store *store = (struct fault_store *) s;
+  const unsigned file = find_name (&store->names, other)->file;
+
+  put_name (&store->names, name, file);
+  put_name (&store->first_names, name, file);
 }
 
 void

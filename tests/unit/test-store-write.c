@@ -176,6 +176,48 @@ test_rename (void **state)
   }
 }
 
+static void
+test_link (void **state)
+{
+  struct vmdk_error err;
+  int i;
+
+  (void) state;
+  for (i = 0; i < 2; i++) {
+    CLEANUP_STORE struct store *store = open_store (i);
+    CLEANUP_STORE struct store *other = open_store (i);
+    struct media *a, *b;
+
+    create (store, "a", "aaa");
+    create (store, "b", "bbb");
+    assert_int_equal (store_link (store, "a", store, "sub/c", &err), 0);
+    assert_holds (store, "sub/c", "aaa");
+    a = store_open (store, "a", STORE_FROM_FILE | STORE_WRITABLE, &err);
+    b = store_open (store, "sub/c", STORE_FROM_FILE, &err);
+    assert_non_null (a);
+    assert_true (media_same (a, b));
+    assert_int_equal (media_pwrite (a, "x", 1, 0, &err), 0);
+    media_close (a);
+    media_close (b);
+    assert_holds (store, "sub/c", "xaa");
+    assert_int_equal (store_link (store, "a", store, "b", &err), -1);
+    assert_error (&err, ERR_ARGUMENT, "exists already");
+    assert_int_equal (err.errnum, EEXIST);
+    assert_holds (store, "b", "bbb");
+    assert_int_equal (store_link (store, "nothing", store, "d", &err), -1);
+    assert_error (&err, ERR_MISSING, "no such file");
+    assert_int_equal (store_link (store, "a", store, "../d", &err), -1);
+    assert_int_equal (err.kind, ERR_DENIED);
+    assert_int_equal (store_remove (store, "a", &err), 0);
+    assert_holds (store, "sub/c", "xaa");
+    assert_int_equal (store_link (store, "b", other, "from-other", &err), 0);
+    assert_holds (other, "from-other", "bbb");
+    assert_int_equal (store_remove (other, "from-other", &err), 0);
+    assert_int_equal (store_remove (store, "sub/c", &err), 0);
+    assert_int_equal (store_remove (store, "b", &err), 0);
+  }
+}
+
 /* Who has a file open keeps it, whatever becomes of its name. */
 static void
 test_open_meanwhile (void **state)
@@ -272,6 +314,8 @@ test_cannot_change (void **state)
   assert_error (&err, ERR_READ_ONLY, FIXED);
   assert_int_equal (store_rename (&store, "x", "y", &err), -1);
   assert_error (&err, ERR_READ_ONLY, FIXED);
+  assert_int_equal (store_link (&store, "x", &store, "y", &err), -1);
+  assert_error (&err, ERR_READ_ONLY, FIXED);
   assert_int_equal (store_flush (&store, &err), 0);
 }
 
@@ -365,6 +409,8 @@ test_dir_rename_refused (void **state)
   assert_error (&err, ERR_DENIED, "is a directory, not a regular file");
   assert_int_equal (store_rename (store, "filelink", "x", &err), -1);
   assert_error (&err, ERR_DENIED, "is a symbolic link, not a regular file");
+  assert_int_equal (store_link (store, "filelink", store, "x", &err), -1);
+  assert_error (&err, ERR_DENIED, "is a symbolic link, not a regular file");
   assert_int_equal (store_rename (store, "file", "sub", &err), -1);
   assert_error (&err, ERR_SYSTEM, "cannot be renamed: Is a directory");
   assert_int_equal (store_rename (store, "file", "nothing/x", &err), -1);
@@ -418,6 +464,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_create),
     cmocka_unit_test (test_rename),
+    cmocka_unit_test (test_link),
     cmocka_unit_test (test_open_meanwhile),
     cmocka_unit_test (test_names),
     cmocka_unit_test (test_cannot_change),
