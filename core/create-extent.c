@@ -40,9 +40,6 @@
 #define COWD_TABLE_ENTRIES 4096
 #define COWD_TABLE_SECTORS (COWD_TABLE_ENTRIES * ENTRY_SIZE / SECTOR_SIZE)
 
-/* Where the grains of a stream may begin; always 128 in the field. */
-#define STREAM_OVERHEAD 128
-
 /* Readers (qemu's, ours) take no directory of more than 2^25 entries. */
 #define STREAM_MAX_TABLES (UINT64_C (1) << 25)
 
@@ -203,43 +200,25 @@ fill_sparse (struct media *media, const struct new_extent *e,
   return write_header (media, &h, 0, err);
 }
 
-static int
-write_marker (struct media *media, enum stream_marker_type type,
-              uint64_t nr_sectors, uint64_t sector, struct vmdk_error *err)
-{
-  uint8_t buf[SECTOR_SIZE] = { 0 };
-
-  le64_store (buf, nr_sectors);
-  le32_store (buf + STREAM_GRAIN_HEADER_SIZE, type);
-  return write_sectors (media, buf, sizeof buf, sector, err);
-}
-
-/* A whole stream without a grain: a directory of zeros, footer, end.  The
- * version is 3 because ESXi refuses streams that say 1.
- */
+/* A whole stream without a grain: a directory of zeros, footer, end. */
 static int
 fill_stream (struct media *media, const struct new_extent *e,
              struct vmdk_error *err)
 {
+  const struct sparse_header h = stream_header_make (
+    e->nr_sectors, e->grain, e->text ? DESCRIPTOR_AREA_SECTORS : 0, 0);
   const uint64_t directory =
-    directory_sectors (nr_tables_for (e->nr_sectors, e->grain, TABLE_ENTRIES));
-  const uint64_t gd = STREAM_OVERHEAD + 1, end = gd + directory;
-  struct sparse_header h = new_header (e);
+    stream_directory_sectors (sparse_header_nr_tables (&h));
+  const uint64_t gd = h.overhead + 1, end = gd + directory;
+  uint8_t marker[SECTOR_SIZE], last[STREAM_END_SIZE];
 
-  h.version = 3;
-  h.flags |= SPARSE_COMPRESSED | SPARSE_MARKERS;
-  h.compress_algorithm = 1;
-  h.overhead = STREAM_OVERHEAD;
-  h.gd_offset = gd;
-  if (media_truncate (media, sectors_to_bytes (end + 3), err) == -1
-      || write_marker (media, MARKER_GRAIN_DIRECTORY, directory, gd - 1, err)
-           == -1
-      || write_marker (media, MARKER_FOOTER, 1, end, err) == -1
-      || write_header (media, &h, end + 1, err) == -1
-      || write_marker (media, MARKER_EOS, 0, end + 2, err) == -1
+  stream_marker_encode (MARKER_GRAIN_DIRECTORY, directory, marker);
+  stream_end_encode (&h, gd, last);
+  if (media_truncate (media, sectors_to_bytes (end) + sizeof last, err) == -1
+      || write_sectors (media, marker, sizeof marker, gd - 1, err) == -1
+      || write_sectors (media, last, sizeof last, end, err) == -1
       || write_text (media, e, err) == -1)
     return -1;
-  h.gd_offset = SPARSE_GD_AT_END;
   return write_header (media, &h, 0, err);
 }
 

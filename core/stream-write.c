@@ -15,18 +15,15 @@
 #include <config.h>
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
 #include "checked.h"
-#include "deflate.h"
 #include "grain-write.h"
-#include "stream-marker.h"
+#include "stream-append.h"
 #include "stream-write.h"
-#include "table-changes.h"
 
 /* Grains that are open at once, and what they may take if grains are large:
  * but a few there must be.
@@ -34,12 +31,6 @@
 #define MAX_OPEN 64
 #define MAX_OPEN_BYTES ((uint64_t) 64 << 20)
 #define MIN_OPEN 4
-
-/* Entries are 32-bit sector numbers. */
-#define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
-
-/* FOOTER marker, footer, EOS marker. */
-#define END_SIZE (3 * SECTOR_SIZE)
 
 struct open_grain {
   bool used;
@@ -54,99 +45,42 @@ struct open_grain {
 struct stream_writer {
   struct extent *extent;
   struct grain_index *index;
-  struct stream_writer_source source;
-  struct sparse_header header;
-  struct deflater_pool *deflaters;
-  struct grain_writer tables;
+  struct stream_appender out;
+  int (*read_stored) (struct extent *extent, uint64_t grain, uint8_t *buf,
+                      bool *absent, struct vmdk_error *err);
 
-  pthread_mutex_t lock; /* guards the open grains */
+  pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
   struct open_grain open[MAX_OPEN];
   size_t max_open;
   uint64_t clock;
-
-  pthread_mutex_t end_lock; /* guards what follows */
-  bool begun;               /* the header says that we are writing */
-  uint64_t next;            /* where the next block is appended, in bytes */
 };
 
 /* -- Making and freeing ------------------------------------------------- */
-
-static const struct grain_writer_rules no_rules;
-
-static int
-check_kind (const struct stream_writer_source *source, struct vmdk_error *err)
-{
-  const struct sparse_header *h = source->header;
-  const struct extent *extent = source->index->extent;
-
-  if (h->nr_gtes_per_gt != 512)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: its grain tables have %" PRIu32
-                 " entries, not 512",
-                 h->nr_gtes_per_gt);
-  if (h->flags & SPARSE_REDUNDANT_TABLES)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: a stream with redundant grain tables");
-  if (h->capacity - bytes_to_sectors (extent->size) >= h->grain_size)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: header and descriptor disagree about its "
-                 "size");
-  if (extent->media->size > MAX_FILE_SIZE - SECTOR_SIZE)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: the file of %" PRIu64
-                 " bytes can grow no more",
-                 extent->media->size);
-  return 0;
-}
-
-/* Where what counts ends: a footer is written again when we finish. */
-static int
-find_end (struct stream_writer *w, struct vmdk_error *err)
-{
-  struct media *media = w->extent->media;
-  const uint64_t size = media->size;
-  uint8_t end[END_SIZE];
-
-  w->next = div_round_up (size, SECTOR_SIZE) * SECTOR_SIZE;
-  if (!w->source.has_footer || size % SECTOR_SIZE != 0 || size < END_SIZE)
-    return 0;
-  if (media_pread (media, end, sizeof end, size - sizeof end, err) == -1)
-    return -1;
-  if (le32_load (end + 8) == 0 && le32_load (end + 12) == MARKER_FOOTER
-      && le32_load (end + SECTOR_SIZE) == SPARSE_MAGIC)
-    w->next = size - sizeof end;
-  return 0;
-}
 
 struct stream_writer *
 stream_writer_new (const struct stream_writer_source *source,
                    struct vmdk_error *err)
 {
-  struct stream_writer *w;
+  struct stream_writer *w = calloc (1, sizeof *w);
 
-  if (check_kind (source, err) == -1)
-    return NULL;
-  w = calloc (1, sizeof *w);
   if (!w) {
     fail_memory (err);
     return NULL;
   }
   w->index = source->index;
   w->extent = source->index->extent;
-  w->source = *source;
-  w->header = *source->header;
-  w->begun = source->begun;
+  w->read_stored = source->read_stored;
+  w->out.index = source->index;
+  w->out.header = *source->header;
+  w->out.has_parent = source->has_parent;
+  w->out.has_footer = source->has_footer;
+  w->out.end.begun = source->begun;
   w->max_open = min_u64 (
     MAX_OPEN, max_u64 (MIN_OPEN, MAX_OPEN_BYTES / w->index->grain_size));
   pthread_mutex_init (&w->lock, NULL);
-  pthread_mutex_init (&w->end_lock, NULL);
   pthread_cond_init (&w->changed, NULL);
-  w->deflaters = deflater_pool_new (DEFLATE_DEFAULT_LEVEL, err);
-  if (!w->deflaters || find_end (w, err) == -1
-      || grain_writer_init (&w->tables, w->index, &no_rules, 0, MAX_FILE_SIZE,
-                            err)
-           == -1) {
+  if (stream_appender_init (&w->out, err) == -1) {
     stream_writer_free (w);
     return NULL;
   }
@@ -158,186 +92,12 @@ stream_writer_free (struct stream_writer *w)
 {
   if (!w)
     return;
-  grain_writer_destroy (&w->tables);
+  stream_appender_destroy (&w->out);
   for (size_t i = 0; i < w->max_open; i++)
     free (w->open[i].bytes);
-  deflater_pool_free (w->deflaters);
   pthread_cond_destroy (&w->changed);
-  pthread_mutex_destroy (&w->end_lock);
   pthread_mutex_destroy (&w->lock);
   free (w);
-}
-
-/* -- Beginning and appending -------------------------------------------- */
-
-static int
-write_header (struct stream_writer *w, uint64_t directory, bool unclean,
-              uint64_t offset, struct vmdk_error *err)
-{
-  struct sparse_header h = w->header;
-  uint8_t bytes[SPARSE_HEADER_SIZE];
-
-  h.gd_offset = directory;
-  h.unclean_shutdown = unclean;
-  sparse_header_encode (&h, bytes);
-  return media_pwrite (w->extent->media, bytes, sizeof bytes, offset, err);
-}
-
-/* invariant 1.  Only then the old footer may go. */
-static int
-begin (struct stream_writer *w, struct vmdk_error *err)
-{
-  struct media *media = w->extent->media;
-  LOCK_FOR_SCOPE (&w->end_lock);
-
-  if (w->begun)
-    return 0;
-  if (write_header (w, w->header.gd_offset, true, 0, err) == -1
-      || media_flush (media, err) == -1)
-    return -1;
-  if (media->size > w->next && media_truncate (media, w->next, err) == -1)
-    return -1;
-  w->begun = true;
-  return 0;
-}
-
-/* Get COUNT bytes, whole sectors, at the end of the file.  invariant 3 */
-static int
-take_room (struct stream_writer *w, uint64_t count, uint64_t *offset,
-           struct vmdk_error *err)
-{
-  LOCK_FOR_SCOPE (&w->end_lock);
-
-  if (count > MAX_FILE_SIZE - SECTOR_SIZE - w->next) {
-    fail (err, ERR_SYSTEM,
-          "the stream has reached the %" PRIu64
-          " bytes that its tables can name",
-          MAX_FILE_SIZE);
-    err->errnum = ENOSPC;
-    return -1;
-  }
-  *offset = w->next;
-  w->next += count;
-  return 0;
-}
-
-static int
-write_marker (struct stream_writer *w, enum stream_marker_type type,
-              uint64_t nr_sectors, uint64_t offset, struct vmdk_error *err)
-{
-  uint8_t bytes[SECTOR_SIZE] = { 0 };
-
-  le64_store (bytes, nr_sectors);
-  le32_store (bytes + STREAM_GRAIN_HEADER_SIZE, type);
-  return media_pwrite (w->extent->media, bytes, sizeof bytes, offset, err);
-}
-
-/* Room for a new table, behind its marker. */
-static int
-allocate_table (void *opaque, uint64_t *offset, uint64_t *mirror,
-                struct vmdk_error *err)
-{
-  struct stream_writer *w = opaque;
-  const uint64_t size = w->index->table_bytes;
-  uint64_t marker;
-
-  if (take_room (w, SECTOR_SIZE + size, &marker, err) == -1
-      || write_marker (w, MARKER_GRAIN_TABLE, bytes_to_sectors (size), marker,
-                       err)
-           == -1)
-    return -1;
-  *offset = marker + SECTOR_SIZE;
-  *mirror = 0;
-  return 0;
-}
-
-/* -- Storing a grain ---------------------------------------------------- */
-
-static struct changed_table *
-get_table (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
-{
-  return table_changes_get (w->index->changes, grain >> w->index->table_shift,
-                            allocate_table, w, err);
-}
-
-/* GRAIN is zeros for want of an entry. */
-static int
-forget_grain (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
-{
-  struct changed_table *table;
-  uint64_t entry, next;
-
-  if (grain_index_entry (w->index, grain, &entry, &next, err) == -1)
-    return -1;
-  if (entry == 0)
-    return 0;
-  table = get_table (w, grain, err);
-  if (!table)
-    return -1;
-  table_changes_set (w->index->changes, table, grain, 0);
-  table_changes_put (w->index->changes, table);
-  return 0;
-}
-
-/* Append a block of COUNT bytes.  The mark comes after the write, as in
- * grain-write.c.
- */
-static int
-append (struct stream_writer *w, const uint8_t *bytes, size_t count,
-        uint64_t *offset, struct vmdk_error *err)
-{
-  int r;
-
-  if (take_room (w, count, offset, err) == -1)
-    return -1;
-  r = media_pwrite (w->extent->media, bytes, count, *offset, err);
-  atomic_store (&w->tables.unflushed, true);
-  return r;
-}
-
-static int
-append_grain (struct stream_writer *w, uint64_t grain, const uint8_t *bytes,
-              uint64_t *offset, struct vmdk_error *err)
-{
-  CLEANUP_DEFLATER struct deflater *deflater =
-    deflater_take (w->deflaters, err);
-  uint8_t *block;
-  size_t size;
-
-  if (!deflater
-      || deflate_grain (deflater, bytes, w->index->grain_size,
-                        STREAM_GRAIN_HEADER_SIZE, SECTOR_SIZE, &block, &size,
-                        err)
-           == -1)
-    return -1;
-  le64_store (block, bytes_to_sectors (grain << w->index->grain_shift));
-  le32_store (block + 8, (uint32_t) size);
-  return append (w, block,
-                 div_round_up (STREAM_GRAIN_HEADER_SIZE + size, SECTOR_SIZE)
-                   * SECTOR_SIZE,
-                 offset, err);
-}
-
-/* The table comes first, so that nothing can fail once the grain is there. */
-static int
-store_grain (struct stream_writer *w, uint64_t grain, const uint8_t *bytes,
-             struct vmdk_error *err)
-{
-  struct changed_table *table;
-  uint64_t offset;
-  int r;
-
-  if (!w->source.has_parent && bytes_are_zero (bytes, w->index->grain_size))
-    return forget_grain (w, grain, err);
-  table = get_table (w, grain, err);
-  if (!table)
-    return -1;
-  r = append_grain (w, grain, bytes, &offset, err);
-  if (r == 0)
-    table_changes_set (w->index->changes, table, grain,
-                       bytes_to_sectors (offset));
-  table_changes_put (w->index->changes, table);
-  return r;
 }
 
 /* -- Open grains -------------------------------------------------------- */
@@ -396,7 +156,7 @@ static int
 close_grain (struct stream_writer *w, struct open_grain *g,
              struct vmdk_error *err)
 {
-  const int r = store_grain (w, g->grain, g->bytes, err);
+  const int r = stream_appender_store (&w->out, g->grain, g->bytes, err);
 
   leave (w, g, r == -1);
   return r;
@@ -464,8 +224,7 @@ fill (struct stream_writer *w, struct open_grain *g, const struct below *below,
   const uint64_t start = g->grain << w->index->grain_shift;
   bool absent;
 
-  if (w->source.read_stored (w->extent, g->grain, g->bytes, &absent, err)
-      == -1)
+  if (w->read_stored (w->extent, g->grain, g->bytes, &absent, err) == -1)
     return -1;
   if (!absent || !below->read)
     return 0;
@@ -564,11 +323,11 @@ stream_writer_write (struct stream_writer *w, const void *buf, size_t count,
 {
   int r;
 
-  if (begin (w, err) == -1)
+  if (stream_appender_begin (&w->out, err) == -1)
     return -1;
-  pthread_rwlock_rdlock (&w->tables.in_use);
+  pthread_rwlock_rdlock (&w->out.tables.in_use);
   r = write_parts (w, buf, count, offset, below, err);
-  pthread_rwlock_unlock (&w->tables.in_use);
+  pthread_rwlock_unlock (&w->out.tables.in_use);
   return r;
 }
 
@@ -583,8 +342,8 @@ drop_grain (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
 
   if (!g)
     return -1;
-  r = forget_grain (w, grain, err);
-  leave (w, g, r == -1); /* invariant 4 */
+  r = stream_appender_forget (&w->out, grain, err);
+  leave (w, g, r == -1); /* see stream-write.h */
   return r;
 }
 
@@ -597,7 +356,7 @@ zero_part (struct stream_writer *w, uint64_t count, uint64_t offset,
   const size_t within = offset & (w->index->grain_size - 1);
   const bool whole = within == 0 && count == valid_bytes (w, grain);
 
-  if (whole && !w->source.has_parent)
+  if (whole && !w->out.has_parent)
     return drop_grain (w, grain, err);
   if (flags & ZERO_ADVICE)
     return 0;
@@ -617,7 +376,7 @@ zero_run (struct stream_writer *w, const struct run *run, uint64_t offset,
   const uint64_t end = offset + run->length;
 
   if (run->state == RUN_ZERO
-      || (run->state == RUN_ABSENT && !w->source.has_parent))
+      || (run->state == RUN_ABSENT && !w->out.has_parent))
     return 0;
   while (offset < end) {
     const uint64_t n =
@@ -657,11 +416,11 @@ stream_writer_zero (struct stream_writer *w, uint64_t count, uint64_t offset,
 {
   int r;
 
-  if (begin (w, err) == -1)
+  if (stream_appender_begin (&w->out, err) == -1)
     return -1;
-  pthread_rwlock_rdlock (&w->tables.in_use);
+  pthread_rwlock_rdlock (&w->out.tables.in_use);
   r = zero_runs (w, count, offset, flags, below, err);
-  pthread_rwlock_unlock (&w->tables.in_use);
+  pthread_rwlock_unlock (&w->out.tables.in_use);
   return r;
 }
 
@@ -740,14 +499,14 @@ close_all (struct stream_writer *w, struct vmdk_error *err)
 {
   int r = 0;
 
-  pthread_rwlock_rdlock (&w->tables.in_use);
+  pthread_rwlock_rdlock (&w->out.tables.in_use);
   for (size_t i = 0; r == 0 && i < w->max_open; i++) {
     struct open_grain *g = enter_number (w, i);
 
     if (g)
       r = close_grain (w, g, err);
   }
-  pthread_rwlock_unlock (&w->tables.in_use);
+  pthread_rwlock_unlock (&w->out.tables.in_use);
   return r;
 }
 
@@ -759,81 +518,10 @@ stream_writer_flush (struct stream_writer *w, struct vmdk_error *err)
   return grain_extent_flush (w->extent, err);
 }
 
-/* Copy the directory to TO. */
-static int
-copy_directory (struct stream_writer *w, uint64_t size, uint64_t to,
-                struct vmdk_error *err)
-{
-  struct media *media = w->extent->media;
-  const size_t piece = min_u64 (size, (uint64_t) 1 << 20);
-  CLEANUP_FREE uint8_t *bytes = malloc (piece);
-
-  if (!bytes)
-    return fail_memory (err);
-  for (uint64_t done = 0; done < size;) {
-    const size_t n = min_u64 (piece, size - done);
-
-    if (media_pread (media, bytes, n, w->index->directory_offset + done, err)
-          == -1
-        || media_pwrite (media, bytes, n, to + done, err) == -1)
-      return -1;
-    done += n;
-  }
-  return 0;
-}
-
-/* The directory, if it is not at the end as it is, and the footer, at *end;
- * *end becomes where they end.
- */
-static int
-write_end (struct stream_writer *w, uint64_t *end, struct vmdk_error *err)
-{
-  const uint64_t size =
-    div_round_up (w->index->nr_tables * w->index->entry_size, SECTOR_SIZE)
-    * SECTOR_SIZE;
-  uint64_t directory = w->index->directory_offset;
-
-  if (directory + size != *end) {
-    directory = *end + SECTOR_SIZE;
-    if (write_marker (w, MARKER_GRAIN_DIRECTORY, bytes_to_sectors (size), *end,
-                      err)
-          == -1
-        || copy_directory (w, size, directory, err) == -1)
-      return -1;
-    *end = directory + size;
-  }
-  if (write_marker (w, MARKER_FOOTER, 1, *end, err) == -1
-      || write_header (w, bytes_to_sectors (directory), false,
-                       *end + SECTOR_SIZE, err)
-           == -1
-      || write_marker (w, MARKER_EOS, 0, *end + 2 * SECTOR_SIZE, err) == -1)
-    return -1;
-  *end += END_SIZE;
-  return 0;
-}
-
-/* invariant 2.  What was written here is cut off when writing begins again,
- * with the directory that it was a copy of.
- */
 int
 stream_writer_finish (struct stream_writer *w, struct vmdk_error *err)
 {
-  struct media *media = w->extent->media;
-  uint64_t end;
-
   if (stream_writer_flush (w, err) == -1)
     return -1;
-
-  LOCK_FOR_SCOPE (&w->end_lock);
-  if (!w->begun)
-    return 0;
-  end = w->next;
-  if (write_end (w, &end, err) == -1
-      || (media->size > end && media_truncate (media, end, err) == -1)
-      || media_flush (media, err) == -1
-      || write_header (w, SPARSE_GD_AT_END, false, 0, err) == -1
-      || media_flush (media, err) == -1)
-    return -1;
-  w->begun = false;
-  return 0;
+  return stream_appender_finish (&w->out, err);
 }

@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Writing to a streamOptimized extent: grains are compressed and appended.
+/* Writing to a streamOptimized extent: grains are compressed and appended
+ * (stream-append.h).
  *
  * A grain that is written again is appended again, and the old copy stays
  * in the file as garbage.  Writes of parts of grains are gathered in a few
  * open grains, each a buffer, which are appended when they are complete,
  * when too many are open, and when the extent is flushed.
  *
- * Directory and tables are changed as those of other sparse extents are
- * (grain-write.h): new tables are appended, entries written in place.  So a
- * crash at any time leaves an extent that is as it was when it was last
- * flushed, with perhaps some garbage at its end.
- *
- *  (1) While the extent is being written, its header names the directory and
- *      says uncleanShutdown; then a footer counts for nothing.
- *  (2) Finishing appends a directory and a footer, and makes the header say
- *      that the directory is at the end.
- *  (3) Room in the file is used once.  What a sector holds of a grain stays
- *      true, so that readers need no lock for it.
- *  (4) An open grain is the truth about its grain; it goes away only after
- *      the tables have what it holds.
+ * An open grain is the truth about its grain; it goes away only after the
+ * tables have what it holds.
  */
 
 #ifndef VMDKIT_STREAM_WRITE_H
@@ -41,7 +31,7 @@ struct stream_writer_source {
   const struct sparse_header *header; /* with the place of the directory */
   bool has_parent;
   bool has_footer; /* the header said that the directory is at the end */
-  bool begun;      /* the header already says what invariant 1 wants */
+  bool begun;      /* the header already says that we write */
 
   /* Read what the tables say that GRAIN holds, all of it, into BUF.  *absent:
    * they say nothing, and there are zeros in BUF.
