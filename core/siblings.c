@@ -18,7 +18,8 @@ struct search {
   struct store *store;
   const char *name; /* the possible parent */
   uint32_t cid;
-  const struct descriptor *descriptor;
+  const char **own; /* sorted: the names of the link's extents */
+  size_t nr_own;
   unsigned nr_files;
   bool too_many;
   char *child; /* owned; NULL as long as there is none */
@@ -80,21 +81,42 @@ is_child (const struct search *search, const struct descriptor *d)
          && strcasecmp (parent_last_component (hint), search->name) == 0;
 }
 
-/* The link itself and its extents are not opened, of which there can be
- * thousands.
+static int
+compare_names (const void *a, const void *b)
+{
+  return strcmp (*(const char *const *) a, *(const char *const *) b);
+}
+
+/* The link itself and its extents are not opened.  There can be tens of
+ * thousands, and each is a file of the folder, so that its name is looked up
+ * and not compared with all of them.
  */
+static int
+find_own (struct search *search, const struct descriptor *d,
+          struct vmdk_error *err)
+{
+  const size_t nr_extents = descriptor_nr_extents (d);
+
+  search->own = calloc (nr_extents + 1, sizeof search->own[0]);
+  if (!search->own)
+    return fail_memory (err);
+  search->own[search->nr_own++] = search->name;
+  for (size_t i = 0; i < nr_extents; i++) {
+    const struct extent_line *line = descriptor_extent (d, i);
+
+    if (line->name)
+      search->own[search->nr_own++] = store_plain_name (line->name);
+  }
+  qsort (search->own, search->nr_own, sizeof search->own[0], compare_names);
+  return 0;
+}
+
 static bool
 is_own (const struct search *search, const char *name)
 {
-  if (strcmp (name, search->name) == 0)
-    return true;
-  for (size_t i = 0; i < descriptor_nr_extents (search->descriptor); i++) {
-    const struct extent_line *line = descriptor_extent (search->descriptor, i);
-
-    if (line->name && strcmp (store_plain_name (line->name), name) == 0)
-      return true;
-  }
-  return false;
+  return bsearch (&name, search->own, search->nr_own, sizeof search->own[0],
+                  compare_names)
+         != NULL;
 }
 
 /* Returns -1 to end the list. */
@@ -129,13 +151,16 @@ siblings_check_no_child (struct store *store, const char *name,
   struct search search = {
     .store = store,
     .name = slash ? slash + 1 : name,
-    .descriptor = descriptor,
   };
+  CLEANUP_FREE const char **own = NULL;
   CLEANUP_FREE char *child = NULL;
   struct vmdk_error why = { 0 };
 
   if (!descriptor_cid (descriptor, &search.cid))
     return 0; /* nobody's parent */
+  if (find_own (&search, descriptor, err) == -1)
+    return -1;
+  own = search.own;
   const int r = store_list (store, visit, &search, &why);
   child = search.child;
   if (child)
