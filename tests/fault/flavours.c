@@ -15,7 +15,8 @@
 #define STAMP_OF_PARENTS UINT32_C (0x40000000)
 
 struct link_kind {
-  const char *type; /* of its extents: "FLAT", "VMFS", "SPARSE", "STREAM" */
+  const char *type; /* of its extents: "FLAT", "VMFS", "SPARSE", "VMFSSPARSE",
+                       "STREAM" */
   uint64_t nr_sectors;
   unsigned nr_extents;
   uint64_t grain_sectors;
@@ -82,6 +83,18 @@ static const struct flavour flavours[] = {
         .nr_extents = 2,
         .grain_sectors = 64,
         .zero_entries = true } } },
+  { "COWD, grains of a sector, no table",
+    { { .type = "VMFSSPARSE",
+        .nr_sectors = 4001,
+        .nr_extents = 1,
+        .grain_sectors = 1,
+        .no_tables = true } } },
+  { "COWD child over flat",
+    { { .type = "FLAT", .nr_sectors = 2051, .nr_extents = 1 },
+      { .type = "VMFSSPARSE",
+        .nr_sectors = 2051,
+        .nr_extents = 1,
+        .grain_sectors = 16 } } },
 };
 
 const size_t nr_flavours = sizeof flavours / sizeof flavours[0];
@@ -242,52 +255,78 @@ put_cid (struct image *image, uint32_t cid)
 }
 
 static void
-add_stream (struct built *b, const struct link_kind *kind, const char *name,
-            uint32_t cid, uint64_t *seed)
+must (int r)
 {
-  const struct create_rules how = {
-    .type = DISK_STREAM_OPTIMIZED,
-    .size = sectors_to_bytes (kind->nr_sectors),
-    .grain_size = sectors_to_bytes (kind->grain_sectors),
-  };
+  if (r == -1)
+    abort ();
+}
+
+/* Write a third of the disk NAME, in steps that are whole grains. */
+static void
+fill_created (struct built *b, const struct link_kind *kind,
+              struct store *store, const char *name, uint64_t *seed)
+{
+  const uint64_t step = max_u64 (4096, sectors_to_bytes (kind->grain_sectors));
   struct vmdk_error err;
   struct resources *resources = resources_new (1 << 20, 1 << 20, &err);
-  struct store *store = store_memory_new ("folder", &err);
   const struct chain_rules rules = {
     .open = { .resources = resources, .lock = true },
     .writable = true,
   };
-  struct image image = { 0 };
-  struct media *media;
-  struct disk *disk;
+  struct disk *disk = disk_open (store, name, STORE_FROM_FILE, &rules, &err);
 
-  if (!resources || !store || disk_create (store, name, &how, &err) == -1
-      || !(disk = disk_open (store, name, STORE_FROM_FILE, &rules, &err)))
-    abort ();
-  for (uint64_t at = 0; at < b->size; at += 4096) {
-    const size_t n = min_u64 (4096, b->size - at);
+  must (resources && disk ? 0 : -1);
+  for (uint64_t at = 0; at < b->size; at += step) {
+    const size_t n = min_u64 (step, b->size - at);
 
     if (random_next (seed) % 3 != 0)
       continue;
     history_stamp (b->bytes + at, n, at, STAMP_OF_PARENTS + at);
-    if (disk_write (disk, b->bytes + at, n, at, &err) == -1)
-      abort ();
+    must (disk_write (disk, b->bytes + at, n, at, &err));
   }
-  if (disk_finish (disk, &err) == -1)
-    abort ();
+  must (disk_finish (disk, &err));
   disk_close (disk);
-  media = store_open (store, name, STORE_FROM_FILE, &err);
-  if (!media)
-    abort ();
+  resources_free (resources);
+}
+
+/* The file FROM of STORE becomes one of the disk's. */
+static void
+take_file (struct built *b, struct store *store, const char *from,
+           const char *name, bool has_cid, uint32_t cid)
+{
+  struct vmdk_error err;
+  struct media *media = store_open (store, from, STORE_FROM_FILE, &err);
+  struct image image = { 0 };
+
+  must (media ? 0 : -1);
   image_grow (&image, media->size);
-  if (media_pread (media, image.bytes, image.size, 0, &err) == -1)
-    abort ();
+  must (media_pread (media, image.bytes, image.size, 0, &err));
   media_close (media);
-  put_cid (&image, cid);
+  if (has_cid)
+    put_cid (&image, cid);
   store_fault_add (b->store, name, image.bytes, image.size);
   image_free (&image);
+}
+
+/* What we know how to create ourselves: "STREAM" and "VMFSSPARSE". */
+static void
+add_created (struct built *b, const struct link_kind *kind, const char *name,
+             uint32_t cid, uint64_t *seed)
+{
+  const bool stream = strcmp (kind->type, "STREAM") == 0;
+  const struct create_rules how = {
+    .type = stream ? DISK_STREAM_OPTIMIZED : DISK_VMFS_SPARSE,
+    .size = sectors_to_bytes (kind->nr_sectors),
+    .grain_size = sectors_to_bytes (kind->grain_sectors),
+  };
+  struct vmdk_error err;
+  struct store *store = store_memory_new ("folder", &err);
+
+  must (store ? disk_create (store, "new", &how, &err) : -1);
+  if (!kind->no_tables)
+    fill_created (b, kind, store, "new", seed);
+  take_file (b, store, stream ? "new" : "new-delta", name, stream, cid);
   store_close (store);
-  resources_free (resources);
 }
 
 static void
@@ -307,8 +346,9 @@ add_link (struct built *b, const struct link_kind *kind, unsigned link,
     const uint64_t nr_sectors = extent_start (kind, e + 1) - start;
 
     extent_name (kind, link, e, name);
-    if (strcmp (kind->type, "STREAM") == 0)
-      add_stream (b, kind, name, link + 1, seed);
+    if (strcmp (kind->type, "STREAM") == 0
+        || strcmp (kind->type, "VMFSSPARSE") == 0)
+      add_created (b, kind, name, link + 1, seed);
     else if (strcmp (kind->type, "SPARSE") == 0)
       add_sparse (b, kind, name, text, start, nr_sectors, seed);
     else
