@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* A link is about to change: its descriptor follows.  See
- * link_begin_changes in link.h.
+/* A link's descriptor changes: because the link is about to be written (see
+ * link_begin_changes in link.h), or because an operation wants another text
+ * (link_replace_text in link-text.h).
  *
  * The new content ID has to be durable before any change of the contents is:
  * a crash between the two then makes children refuse their parent, which is
  * safe, rather than accept one that changed under them.  (qemu writes the ID
  * after the first write.)
  *
- * The text is replaced in one of two ways.  When its lines stay where they
- * are, only the bytes that differ are written, in place: a content ID is a
- * few bytes, in one or two sectors, and any mixture of old and new sectors is
- * a good descriptor.  Otherwise a file of its own is written aside and
- * renamed, and an embedded text, which cannot be, is written as a whole.
+ * IDs are changed digit by digit, in place: the new content ID has as many
+ * digits as the old one, and where those straddle two sectors, only what one
+ * of the two has changes.  So it is the old one or the new one after a crash;
+ * and since no line moves, so is each of the other IDs, or at worst a third
+ * one, whose sectors may become durable on their own.
  *
- * What changes is a copy of the link's descriptor.  The link's own stays what
- * it was at open: other threads read it without a lock, and an attempt that
- * failed can be made again from the start.
+ * What changes is the text on the medium.  The link's own descriptor stays
+ * what it was at open: other threads read it without a lock, and an attempt
+ * that failed can be made again from the start.
  */
 
 #include <config.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,11 +32,18 @@
 
 #include "checked.h"
 #include "create.h"
+#include "descriptor-model.h"
+#include "link-text.h"
 #include "link.h"
 #include "log.h"
 #include "sparse-header.h"
 
 #define HEX_DIGITS 32 /* of ddb.longContentID */
+
+/* Of a KDMV file for a descriptor alone: its area has no more than 4 MiB. */
+#define MAX_CONTAINER (2 * DESCRIPTOR_MAX_SIZE)
+
+/* -- Content IDs -------------------------------------------------------- */
 
 /* Random hex digits, so that the last eight are the CID. */
 static void
@@ -110,76 +119,89 @@ warn_change_tracking (const struct link *link)
                NAME (link->name));
 }
 
-/* -- Writing the text --------------------------------------------------- */
+/* -- The text on the medium --------------------------------------------- */
 
-/* Write the bytes of TEXT that differ from OLD, both LEN long. */
-static int
-write_difference (struct media *media, uint64_t offset, const char *old,
-                  const char *text, size_t len, struct vmdk_error *err)
-{
-  size_t first = 0, end = len;
-
-  while (first < end && old[first] == text[first])
-    first++;
-  while (end > first && old[end - 1] == text[end - 1])
-    end--;
-  if (first < end
-      && media_pwrite (media, text + first, end - first, offset + first, err)
-           == -1)
-    return -1;
-  return media_flush (media, err);
-}
-
-/* Where a text is, or will be. */
+/* What the link's text is in. */
 struct text_place {
   struct media *media;
-  uint64_t offset;
-  uint64_t room; /* 0: it has the file for itself */
+  uint64_t offset, room; /* bytes: of the area, or of the whole file */
+  bool embedded;         /* in the file of extent 0 */
+  bool in_header;        /* in a KDMV file, be it the extent's or its own */
+  struct sparse_header header;
+  char *text; /* ROOM bytes, as they are, and a NUL; owned */
+  size_t len; /* of the text in them */
 };
+
+static void
+text_place_free (struct text_place *place)
+{
+  free (place->text);
+}
+#define CLEANUP_PLACE __attribute__ ((cleanup (text_place_free)))
 
 /* A file that only holds a descriptor can be KDMV too. */
 static int
-find_place (const struct link *link, struct text_place *place,
-            struct vmdk_error *err)
+find_area (struct text_place *place, struct vmdk_error *err)
 {
-  struct media *media = link->text ? link->text : link->extents[0]->media;
+  struct media *media = place->media;
   uint8_t bytes[SPARSE_HEADER_SIZE] = { 0 };
-  struct sparse_header h;
+  struct sparse_header *h = &place->header;
 
-  *place = (struct text_place){ .media = media };
   if (media_pread (media, bytes, min_u64 (sizeof bytes, media->size), 0, err)
       == -1)
     return -1;
-  sparse_header_decode (bytes, &h);
-  if (link->text && h.magic != SPARSE_MAGIC)
-    return 0;
-  if (sparse_header_check_descriptor (&h, media->size, err) == -1)
-    return -1;
-  place->offset = sectors_to_bytes (h.descriptor_offset);
-  place->room = sectors_to_bytes (h.descriptor_size);
+  sparse_header_decode (bytes, h);
+  place->in_header = place->embedded || h->magic == SPARSE_MAGIC;
+  place->room = media->size;
+  if (place->in_header) {
+    if (sparse_header_check_descriptor (h, media->size, err) == -1)
+      return -1;
+    place->offset = sectors_to_bytes (h->descriptor_offset);
+    place->room = place->offset ? sectors_to_bytes (h->descriptor_size) : 0;
+  }
+  if (place->room == 0)
+    return fail (err, ERR_READ_ONLY, "the file has no descriptor");
+  if (place->room > DESCRIPTOR_MAX_SIZE)
+    return fail (err, ERR_CORRUPT,
+                 "the descriptor has %" PRIu64 " bytes, more than %zu",
+                 place->room, DESCRIPTOR_MAX_SIZE);
   return 0;
 }
 
 static int
-write_embedded (const struct text_place *place, const char *text, size_t len,
-                struct vmdk_error *err)
+read_place (const struct link *link, struct text_place *place,
+            struct vmdk_error *err)
 {
-  const uint64_t room = place->room;
-
-  if (len > room)
-    return fail (err, ERR_READ_ONLY,
-                 "the descriptor would need %zu bytes, and there is room for "
-                 "%" PRIu64,
-                 len, room);
-
-  CLEANUP_FREE char *old = malloc (room), *whole = calloc (1, room);
-  if (!old || !whole)
-    return fail_memory (err);
-  if (media_pread (place->media, old, room, place->offset, err) == -1)
+  *place = (struct text_place){ .media = link->text };
+  if (!link->text) {
+    if (!link->extents[0])
+      return fail (err, ERR_READ_ONLY,
+                   "the descriptor's file does not open as an extent");
+    place->media = link->extents[0]->media;
+    place->embedded = true;
+  }
+  if (find_area (place, err) == -1)
     return -1;
-  memcpy (whole, text, len);
-  return write_difference (place->media, place->offset, old, whole, room, err);
+  place->text = malloc (place->room + 1);
+  if (!place->text)
+    return fail_memory (err);
+  place->text[place->room] = '\0';
+  if (media_pread (place->media, place->text, place->room, place->offset, err)
+      == -1)
+    return -1;
+  place->len = strlen (place->text);
+  return 0;
 }
+
+static struct descriptor *
+parse_quietly (const char *text, size_t len, struct vmdk_error *err)
+{
+  const struct vmdk_log silent = { NULL, NULL, NULL };
+
+  return descriptor_parse (text, len, &silent, err);
+}
+
+/* -- A file of its own -------------------------------------------------- */
 
 /* To rename something over a symbolic link would leave the file behind it as
  * it is, for others to find.
@@ -239,9 +261,43 @@ put_in_place (struct link *link, struct media *media, const char *name,
   return store_rename (link->store, name, link->name, err);
 }
 
+/* The bytes of a KDMV file that has nothing but a text, with this one; what
+ * lies behind its area stays behind it.
+ */
 static int
-replace_file (struct link *link, const char *text, size_t len,
-              struct vmdk_error *err)
+make_container (const struct text_place *place, const char *text, size_t len,
+                char **out, size_t *size, struct vmdk_error *err)
+{
+  const uint64_t room =
+    max_u64 (place->room, div_round_up (len, SECTOR_SIZE) * SECTOR_SIZE);
+  const uint64_t old_end = place->offset + place->room;
+  const uint64_t behind = place->media->size - old_end;
+  struct sparse_header h = place->header;
+  char *bytes;
+
+  if (place->media->size > MAX_CONTAINER)
+    return fail (err, ERR_READ_ONLY,
+                 "the descriptor's file has %" PRIu64 " bytes, too many to "
+                 "replace it; copy the disk",
+                 place->media->size);
+  *size = place->offset + room + behind;
+  *out = bytes = calloc (1, *size);
+  if (!bytes)
+    return fail_memory (err);
+  if (media_pread (place->media, bytes, place->offset, 0, err) == -1
+      || media_pread (place->media, bytes + place->offset + room, behind,
+                      old_end, err)
+           == -1)
+    return -1;
+  h.descriptor_size = bytes_to_sectors (room);
+  sparse_header_encode (&h, (uint8_t *) bytes);
+  memcpy (bytes + place->offset, text, len);
+  return 0;
+}
+
+static int
+rename_new (struct link *link, const char *bytes, size_t size,
+            struct vmdk_error *err)
 {
   CLEANUP_FREE char *name = NULL;
   CLEANUP_MEDIA struct media *media = NULL;
@@ -252,7 +308,7 @@ replace_file (struct link *link, const char *text, size_t len,
   media = create_aside (link, &name, err);
   if (!media)
     return -1;
-  if (put_in_place (link, media, name, text, len, err) == -1) {
+  if (put_in_place (link, media, name, bytes, size, err) == -1) {
     if (store_remove (link->store, name, &ignored) == -1)
       log_warning (&link->rules->log, "%s: %s could not be removed: %s",
                    NAME (link->name), NAME (name), ignored.text);
@@ -263,62 +319,313 @@ replace_file (struct link *link, const char *text, size_t len,
   return store_flush (link->store, err);
 }
 
-/* Whether both have the same length and their lines begin at the same places,
- * so that any mixture of their sectors has whole lines.
- */
-static bool
-lines_stay (const char *a, size_t len_a, const char *b, size_t len_b)
+static int
+replace_file (struct link *link, const struct text_place *place,
+              const char *text, size_t len, struct vmdk_error *err)
 {
-  if (len_a != len_b)
+  CLEANUP_FREE char *bytes = NULL;
+  size_t size;
+
+  if (!place->in_header)
+    return rename_new (link, text, len, err);
+  if (make_container (place, text, len, &bytes, &size, err) == -1)
+    return -1;
+  return rename_new (link, bytes, size, err);
+}
+
+/* -- IDs in place ------------------------------------------------------- */
+
+/* Where in the text, as D prints it, the value of KEY is.  NULL unless there
+ * is one such line.
+ */
+static char *
+find_value (const struct descriptor *d, char *text, const char *key,
+            size_t *len)
+{
+  char *found = NULL, *at = text;
+
+  for (size_t i = 0; i < d->lines.len; i++) {
+    const struct line *line = &d->lines.ptr[i];
+    char *end = at + line->len;
+
+    if (line->key && text_equal (line->key, key)) {
+      char *equals = memchr (at, '=', line->len);
+
+      if (found || !equals)
+        return NULL;
+      *len = strlen (line->value);
+      found = memmem (equals, (size_t) (end - equals), line->value, *len);
+    }
+    at = end + strlen (line->eol);
+  }
+  return found;
+}
+
+/* Whether letters among the LEN bytes are capitals. */
+static bool
+is_upper (const char *text, size_t len)
+{
+  for (size_t i = 0; i < len; i++)
+    if (isalpha ((unsigned char) text[i]))
+      return isupper ((unsigned char) text[i]);
+  return false;
+}
+
+/* The digits FROM become those of NEW, in the case that they have. */
+static void
+put_digits (char *text, const char *new, size_t from, size_t to, bool upper)
+{
+  for (size_t i = from; i < to; i++)
+    text[i] = (char) (upper ? toupper ((unsigned char) new[i]) : new[i]);
+}
+
+/* A content ID of N digits that differs from OLD in those of MASK. */
+static uint32_t
+choose_cid (uint32_t old, uint32_t mask, size_t n)
+{
+  const uint32_t top = UINT32_C (0xf) << 4 * (n - 1);
+  uint32_t cid;
+
+  do
+    cid = (old & ~mask) | (random_cid (old) & mask);
+  while (cid == old || cid == 0 || cid == UINT32_C (0xfffffffe)
+         || cid == CID_NONE || (n < 8 && (mask & top) && !(cid & top)));
+  return cid;
+}
+
+/* Which of N digits at OFFSET of the file may change: those of one sector. */
+static void
+choose_digits (uint64_t offset, size_t n, size_t *from, size_t *to)
+{
+  const size_t first = min_u64 (n, SECTOR_SIZE - offset % SECTOR_SIZE);
+
+  *from = first >= n - first ? 0 : first;
+  *to = first >= n - first ? first : n;
+}
+
+/* TEXT lies at OFFSET of the file. */
+static bool
+change_cid (const struct descriptor *d, char *text, uint64_t offset,
+            uint32_t *cid)
+{
+  size_t len, from, to;
+  char *value = find_value (d, text, "CID", &len), new[9];
+  uint32_t old, mask = 0;
+
+  if (!value || !descriptor_cid (d, &old))
     return false;
-  for (size_t i = 0; i < len_a; i++)
-    if ((a[i] == '\n') != (b[i] == '\n'))
+  if (len > 2 && value[0] == '0' && (value[1] == 'x' || value[1] == 'X')) {
+    value += 2;
+    len -= 2;
+  }
+  choose_digits (offset + (uint64_t) (value - text), len, &from, &to);
+  for (size_t i = from; i < to; i++)
+    mask |= UINT32_C (0xf) << 4 * (len - 1 - i);
+  *cid = choose_cid (old, mask, len);
+  snprintf (new, sizeof new, "%0*" PRIx32, (int) len, *cid);
+  put_digits (value, new, from, to, is_upper (value, len));
+  return true;
+}
+
+/* Whether VALUE looks like the LIKE that is to take its place. */
+static bool
+has_form (const char *value, size_t len, const char *like)
+{
+  if (len != strlen (like))
+    return false;
+  for (size_t i = 0; i < len; i++)
+    if (!isxdigit ((unsigned char) value[i]) != (like[i] == '-')
+        || (like[i] == '-' && value[i] != '-'))
       return false;
   return true;
 }
 
-static int
-write_in_file (const struct text_place *place, const char *text, size_t len,
-               struct vmdk_error *err)
+/* An ID that is missing or empty stays so. */
+static bool
+change_id (const struct descriptor *d, char *text, const char *key,
+           const char *new)
 {
-  CLEANUP_FREE char *old = malloc (len + 1);
+  size_t len;
+  const char *old = descriptor_get (d, key);
+  char *value;
 
-  if (!old)
-    return fail_memory (err);
-  if (media_pread (place->media, old, len, 0, err) == -1)
+  if (!old || !*old)
+    return true;
+  value = find_value (d, text, key, &len);
+  if (!value || !has_form (value, len, new))
+    return false;
+  put_digits (value, new, 0, len, is_upper (value, len));
+  return true;
+}
+
+/* Change the IDs in TEXT, which lies at OFFSET of the file.  False, and some
+ * may have been changed, if lines would have to move.
+ */
+static bool
+change_ids (const struct descriptor *d, char *text, uint64_t offset)
+{
+  char long_id[HEX_DIGITS + 1], uuid[37];
+  uint32_t cid;
+
+  if (!change_cid (d, text, offset, &cid))
+    return false;
+  make_long_id (cid, long_id);
+  make_uuid (uuid);
+  return change_id (d, text, "ddb.longContentID", long_id)
+         && change_id (d, text, "ddb.uuid.modification", uuid);
+}
+
+/* -- Replacing ---------------------------------------------------------- */
+
+static bool
+changes_in_place (const struct text_place *place, const char *text, size_t len)
+{
+  return len == place->len
+         && text_differs_in_one_sector (place->offset, place->text, text, len);
+}
+
+/* The extent is not written while the end of its file is in the way, nor when
+ * it does not know its own header any more.
+ */
+static const char left_behind[] =
+  "its descriptor could not be replaced, open the disk again";
+static const char has_grown[] =
+  "its descriptor has grown, open the disk again";
+
+static int
+replace_embedded (struct link *link, const char *text, size_t len,
+                  struct vmdk_error *err)
+{
+  struct extent *extent = link->extents[0];
+  bool grown;
+  const int r = embedded_text_replace (extent, text, len, &link->changes.tail,
+                                       &grown, err);
+
+  if (extent->why_read_only == left_behind)
+    extent->why_read_only = NULL;
+  if (!extent->why_read_only && link->changes.tail != 0)
+    extent->why_read_only = left_behind;
+  if (!extent->why_read_only && grown)
+    extent->why_read_only = has_grown;
+  return r;
+}
+
+static int
+replace_text (struct link *link, const struct text_place *place,
+              const char *text, size_t len, struct vmdk_error *err)
+{
+  if (place->embedded)
+    return replace_embedded (link, text, len, err);
+  if (changes_in_place (place, text, len))
+    return text_write_difference (place->media, place->offset, place->text,
+                                  text, len, err);
+  return replace_file (link, place, text, len, err);
+}
+
+/* What was written before must not be waiting for the end of the file. */
+static int
+flush_extent (struct extent *extent, struct vmdk_error *err)
+{
+  if (!extent->writer || extent->why_read_only)
+    return 0;
+  return extent->ops->flush (extent, err);
+}
+
+static int
+replace_descriptor (struct link *link, const struct descriptor *d,
+                    struct vmdk_error *err)
+{
+  CLEANUP_PLACE struct text_place place = { 0 };
+  CLEANUP_DESCRIPTOR struct descriptor *again = NULL;
+  CLEANUP_FREE char *text = NULL;
+  size_t len;
+
+  if (!link->writable)
+    return fail (err, ERR_READ_ONLY, "the disk was opened read-only");
+  text = descriptor_print (d, &len, err);
+  if (!text)
     return -1;
-  return write_difference (place->media, 0, old, text, len, err);
+  again = parse_quietly (text, len, err);
+  if (!again || read_place (link, &place, err) == -1
+      || (place.embedded && flush_extent (link->extents[0], err) == -1))
+    return -1;
+  return replace_text (link, &place, text, len, err);
+}
+
+int
+link_replace_text (struct link *link, const struct descriptor *descriptor,
+                   struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&link->changes.lock);
+
+  if (replace_descriptor (link, descriptor, err) == -1)
+    return fail_prefix (err, "%s", NAME (link->name));
+  return 0;
+}
+
+struct descriptor *
+link_text_now (struct link *link, struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&link->changes.lock);
+  CLEANUP_PLACE struct text_place place = { 0 };
+  struct descriptor *d = NULL;
+
+  if (read_place (link, &place, err) == 0)
+    d = parse_quietly (place.text, place.len, err);
+  if (!d)
+    fail_prefix (err, "%s", NAME (link->name));
+  return d;
+}
+
+/* -- Beginning ---------------------------------------------------------- */
+
+/* Lines that move: without change tracking, or with IDs of another length. */
+static int
+begin_with_new_text (struct link *link, const struct text_place *place,
+                     const char *text, bool has_ids, struct vmdk_error *err)
+{
+  CLEANUP_DESCRIPTOR struct descriptor *d =
+    parse_quietly (text, strlen (text), err);
+  CLEANUP_FREE char *new = NULL;
+  bool dropped;
+  size_t len;
+
+  if (!d || (!has_ids && set_new_ids (d, err) == -1)
+      || drop_change_tracking (d, &dropped, err) == -1)
+    return -1;
+  new = descriptor_print (d, &len, err);
+  if (!new || replace_text (link, place, new, len, err) == -1)
+    return -1;
+  if (dropped)
+    warn_change_tracking (link);
+  return 0;
 }
 
 static int
 begin_changes (struct link *link, struct vmdk_error *err)
 {
-  const struct vmdk_log silent = { NULL, NULL, NULL };
+  CLEANUP_PLACE struct text_place place = { 0 };
   CLEANUP_DESCRIPTOR struct descriptor *d = NULL;
-  CLEANUP_FREE char *old = NULL, *text = NULL;
-  struct text_place place;
-  size_t old_len, len;
-  bool dropped;
+  CLEANUP_FREE char *text = NULL;
+  bool has_ids;
+  size_t len;
 
-  old = descriptor_print (link->descriptor, &old_len, err);
-  if (!old)
+  if (read_place (link, &place, err) == -1)
     return -1;
-  d = descriptor_parse (old, old_len, &silent, err);
-  if (!d || set_new_ids (d, err) == -1
-      || drop_change_tracking (d, &dropped, err) == -1)
+  d = parse_quietly (place.text, place.len, err);
+  if (!d)
     return -1;
   text = descriptor_print (d, &len, err);
-  if (!text || find_place (link, &place, err) == -1)
+  if (!text)
     return -1;
-  if ((place.room != 0 ? write_embedded (&place, text, len, err)
-       : lines_stay (old, old_len, text, len)
-         ? write_in_file (&place, text, len, err)
-         : replace_file (link, text, len, err))
-      == -1)
-    return -1;
-  if (dropped)
-    warn_change_tracking (link);
-  return 0;
+  has_ids = len == place.len && memcmp (text, place.text, len) == 0
+            && change_ids (d, text, place.offset);
+  if (!has_ids || descriptor_get (d, "changeTrackPath")
+      || link->changes.tail != 0)
+    return begin_with_new_text (link, &place, has_ids ? text : place.text,
+                                has_ids, err);
+  return text_write_difference (place.media, place.offset, place.text, text,
+                                len, err);
 }
 
 int

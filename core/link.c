@@ -439,6 +439,9 @@ open_link (struct link *link, const struct link_source *source,
     return -1;
   if (!text.embedded)
     link->text = steal_ptr (media);
+  else if (link->writable && source->rules->lock && !source->lone_extent
+           && embedded_text_restore (*media, link->name, log, err) == -1)
+    return -1;
   if (lay_out (link, err) == -1
       || open_extents (link, source, media, err) == -1)
     return -1;

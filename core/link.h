@@ -55,6 +55,7 @@ struct link {
   struct {
     pthread_mutex_t lock;
     bool begun; /* link_begin_changes was called with success */
+    uint64_t tail; /* bytes: see embedded_text_replace in link-text.h */
   } changes;
   const struct open_rules *rules; /* borrowed */
 

@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -451,13 +452,16 @@ test_replaced (void **state)
   "version=" version "\nCID=" cid                 \
   "\nparentCID=ffffffff\ncreateType=\"custom\"\n" \
   "RW 64 FLAT \"d-flat.vmdk\"\n"
-    { BEFORE ("1", "7") DATABASE, BEFORE ("1", "XXXXXXXX") DATABASE, 0 },
-    /* VirtualBox's form of a line that changes. */
-    { BEFORE ("1", "00000007") DATABASE_WITH ("="),
+#define TRACKED \
+  BEFORE ("3", "00000007") "# x\nchangeTrackPath=\"d-ctk.vmdk\"\n" DATABASE
+    { "version=1\nparentCID=ffffffff\ncreateType=\"custom\"\n"
+      "RW 64 FLAT \"d-flat.vmdk\"\n" DATABASE,
       BEFORE ("1", "XXXXXXXX") DATABASE, 0 },
-    { BEFORE ("3",
-              "00000007") "# x\nchangeTrackPath=\"d-ctk.vmdk\"\n" DATABASE,
-      BEFORE ("1", "XXXXXXXX") "# x\n" DATABASE, 1 },
+    { "#\nCID=00000007\n" BEFORE ("1", "7") DATABASE,
+      "#\nCID=XXXXXXXX\nparentCID=ffffffff\nversion=1\n"
+      "createType=\"custom\"\nRW 64 FLAT \"d-flat.vmdk\"\n" DATABASE,
+      0 },
+    { TRACKED, BEFORE ("1", "XXXXXXXX") "# x\n" DATABASE, 1 },
   };
 
   (void) state;
@@ -469,7 +473,9 @@ test_replaced (void **state)
     put_flat (cases[i].text);
     f.nr_warnings = 0;
     disk = open_from (&rec.store, "d.vmdk", true);
-    assert_int_equal (f.nr_warnings, 0);
+    if (cases[i].nr_warnings > 0)
+      assert_int_equal (f.nr_warnings, 0);
+    f.nr_warnings = 0; /* what is said of the text */
     rec.text[0] = '\0';
     must_write (disk, 5);
     assert_string_equal (
@@ -503,9 +509,7 @@ test_failures (void **state)
     unsigned nr_steps;
   } cases[] = {
     { TEXT, 2 },
-    { "version=1\nCID=7\nparentCID=ffffffff\ncreateType=\"custom\"\n"
-      "RW 64 FLAT \"d-flat.vmdk\"\n" DATABASE,
-      5 },
+    { TRACKED, 5 },
   };
 
   (void) state;
@@ -535,13 +539,175 @@ test_failures (void **state)
                            i == 0 ? TEXT
                                   : "version=1\nCID=XXXXXXXX\nparentCID="
                                     "ffffffff\ncreateType=\"custom\"\nRW 64 "
-                                    "FLAT \"d-flat.vmdk\"\n" DATABASE);
+                                    "FLAT \"d-flat.vmdk\"\n# x\n" DATABASE);
       image_free (&image);
       store_close (rec.inner);
       rec.inner = store_memory_new ("folder", &f.err);
       assert_non_null (rec.inner);
       rec.store.name = rec.inner->name;
     }
+}
+
+/* -- IDs in place ------------------------------------------------------- */
+
+/* Which digits of the content ID may differ: "x"; the others must stay. */
+struct id_case {
+  const char *before; /* the key and what follows it, up to the digits */
+  const char *digits, *behind;
+  size_t at; /* where in the file the digits are; 0: anywhere */
+  const char *may_change;
+};
+
+static void
+make_id_text (const struct id_case *c, char *text, size_t size)
+{
+  const size_t at = c->at ? c->at - strlen (c->before) : 0;
+  size_t len = 0;
+
+  if (at > 0) {
+    memset (text, '#', at);
+    text[at - 1] = '\n';
+    len = at;
+  }
+  snprintf (text + len, size - len,
+            "%s%s%s\nversion=1\nparentCID=ffffffff\ncreateType=\"custom\"\n"
+            "RW 64 FLAT \"d-flat.vmdk\"\n",
+            c->before, c->digits, c->behind);
+}
+
+static bool
+has_capital (const char *digits, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    if (isupper ((unsigned char) digits[i]))
+      return true;
+  return false;
+}
+
+static void
+check_digits (const struct id_case *c, const char *old, const char *new)
+{
+  const size_t n = strlen (c->digits);
+  const uint32_t before = strtoul (old, NULL, 16);
+  const uint32_t after = strtoul (new, NULL, 16);
+  const char *const all =
+    has_capital (old, n) ? "0123456789ABCDEF" : "0123456789abcdef";
+
+  for (size_t i = 0; i < n; i++) {
+    if (c->may_change[i] == '.')
+      assert_int_equal (new[i], old[i]);
+    assert_non_null (memchr (all, new[i], 16));
+  }
+  assert_true (after != before && after != 0 && after < 0xfffffffe);
+  if (n < 8 && c->may_change[0] == 'x')
+    assert_int_not_equal (new[0], '0');
+}
+
+/* As many digits as before, in the same case, and not a byte beside them. */
+static void
+test_ids_in_place (void **state)
+{
+  static const struct id_case cases[] = {
+    { "CID=", "0123abcd", "", 0, "xxxxxxxx" },
+    { "CID=", "7", "", 0, "x" },
+    { "CID=", "0", "", 0, "x" },
+    { "CID=", "883ac20", "", 0, "xxxxxxx" },
+    { "CID=", "fffffffe", "", 0, "xxxxxxxx" },
+    { "  cid \t= ", "AB12", "  ", 0, "xxxx" },
+    { "CID=\"", "AB12", "\"", 0, "xxxx" },
+    { "CID=0x", "12ab", "", 0, "xxxx" },
+    { "CID=", "0123abcd", "", 505, "xxxxxxx." },
+    { "CID=", "0123abcd", "", 508, "xxxx...." },
+    { "CID=", "0123abcd", "", 509, "...xxxxx" },
+    { "CID=", "fffffffe", "", 511, ".xxxxxxx" },
+    { "CID=", "0123abcd", "", 512, "xxxxxxxx" },
+    { "CID=", "883ac20", "", 1022, "..xxxxx" },
+    { "CID=", "ab", "", 511, "x." },
+    { "CID=", "fffffff1", "", 505, "xxxxxxx." },
+  };
+
+  (void) state;
+  for (size_t i = 0; i < COUNT (cases); i++) {
+    const struct id_case *c = &cases[i];
+    const size_t n = strlen (c->digits);
+    char text[2000], *digits;
+
+    make_id_text (c, text, sizeof text);
+    digits = strstr (text, c->before) + strlen (c->before);
+    put_flat (text);
+    for (int round = 0; round < 40; round++) {
+      struct disk *disk = open_from (&rec.store, "d.vmdk", true);
+      struct image image;
+
+      rec.text[0] = '\0';
+      must_write (disk, 5);
+      disk_close (disk);
+      assert_string_equal (rec.text,
+                           "write:d.vmdk flush:d.vmdk write:d-flat.vmdk ");
+      image = read_file (rec.inner, "d.vmdk");
+      assert_int_equal (image.size, strlen (text));
+      check_digits (c, digits, (char *) image.bytes + (digits - text));
+      memcpy (digits, image.bytes + (digits - text), n);
+      assert_string_equal ((char *) image.bytes, text);
+      image_free (&image);
+    }
+  }
+}
+
+/* The other IDs: what has their form changes in its place, what is empty
+ * stays, what is something else makes a new text.
+ */
+static void
+test_other_ids (void **state)
+{
+#define LONG "ddb.longContentID"
+#define UUID "ddb.uuid.modification"
+  static const struct {
+    const char *before, *after; /* "X" for a digit */
+    bool in_place;
+  } cases[] = {
+    { "", "", true },
+    { LONG " = \"\"\n", LONG " = \"\"\n", true },
+    { LONG "=\"0123456789ABCDEF0123456789abcdef\"\n",
+      LONG "=\"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\"\n", true },
+    { LONG " = \"0123456789abcdef0123456789abcde\"\n",
+      LONG " = \"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\"\n", false },
+    { LONG " = \"1\"\n" LONG " = \"0123456789abcdef0123456789abcdef\"\n",
+      LONG " = \"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\"\n", false },
+    { UUID "=\"55555555-6666-7777-8888-99999999999A\"  \n",
+      UUID "=\"XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX\"  \n", true },
+    { UUID "=\"55555555x6666-7777-8888-99999999999A\"\n",
+      UUID " = \"XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX\"\n", false },
+  };
+
+  (void) state;
+  for (size_t i = 0; i < COUNT (cases); i++) {
+    char text[2000], wanted[2000];
+    struct image image;
+    struct disk *disk;
+    char *p;
+
+    snprintf (text, sizeof text, "%s%s", HEAD, cases[i].before);
+    snprintf (wanted, sizeof wanted, "%s%s", HEAD, cases[i].after);
+    put_flat (text);
+    disk = open_from (&rec.store, "d.vmdk", true);
+    rec.text[0] = '\0';
+    must_write (disk, 5);
+    disk_close (disk);
+    assert_int_equal (!strstr (rec.text, "rename"), cases[i].in_place);
+    image = read_file (rec.inner, "d.vmdk");
+    p = (char *) image.bytes;
+    blot (wanted, "\nCID=", 8);
+    blot (p, "\nCID=", 8);
+    assert_int_equal (strlen (p), strlen (wanted));
+    for (size_t k = 0; wanted[k]; k++)
+      if (wanted[k] == 'X' && p[k] != 'X') {
+        assert_true (isxdigit ((unsigned char) p[k]));
+        p[k] = 'X';
+      }
+    assert_string_equal (p, wanted);
+    image_free (&image);
+  }
 }
 
 /* A new monolithicSparse disk, its embedded text with ADDED at the end. */
@@ -604,11 +770,12 @@ test_no_room (void **state)
   image = read_file (rec.inner, "e.vmdk");
   text = (char *) image.bytes + SECTOR_SIZE;
   memcpy (text, zeros, sizeof zeros);
-  strcpy (text, "version=1\nCID=7\nparentCID=ffffffff\n"
+  strcpy (text, "version=1\nparentCID=ffffffff\n"
                 "createType=\"monolithicSparse\"\nRW 64 SPARSE \"e.vmdk\"\n#");
   memset (text + strlen (text), '-', SECTOR_SIZE - strlen (text));
   sparse_header_decode (image.bytes, &h);
   h.descriptor_size = 1;
+  h.overhead = 2;
   sparse_header_encode (&h, image.bytes);
   put ("e.vmdk", image.bytes, image.size);
 
@@ -616,8 +783,9 @@ test_no_room (void **state)
   for (int i = 0; i < 2; i++) {
     assert_int_equal (write_byte (disk, 5), -1);
     assert_error (&f.err, ERR_READ_ONLY,
-                  "e.vmdk: the descriptor would need 519 bytes, and there is "
-                  "room for 512");
+                  "e.vmdk: the descriptor would need 525 bytes, and there is "
+                  "room for 512: make it shorter, or convert the disk to a "
+                  "type whose descriptor is a file of its own");
   }
   disk_close (disk);
   assert_null (strstr (rec.text, "write:"));
@@ -714,10 +882,6 @@ put_real (const char *name, const char *text, mode_t mode)
   assert_int_equal (fclose (file), 0);
 }
 
-#define SHORT_CID                                                 \
-  "version=1\nCID=7\nparentCID=ffffffff\ncreateType=\"custom\"\n" \
-  "RW 64 FLAT \"d-flat.vmdk\"\n" DATABASE
-
 /* The new file has the old one's permissions and owner.  A symbolic link is
  * not replaced by a file.
  */
@@ -737,7 +901,7 @@ test_real_files (void **state)
   snprintf (path, sizeof path, "%s/d.vmdk", folder);
   put_real ("d-flat.vmdk", "", 0600);
   for (size_t i = 0; i < COUNT (modes); i++) {
-    put_real ("d.vmdk", SHORT_CID, modes[i]);
+    put_real ("d.vmdk", TRACKED, modes[i]);
     if (geteuid () == 0)
       assert_int_equal (chown (path, 1234, 2345), 0);
     assert_int_equal (stat (path, &before), 0);
@@ -754,7 +918,7 @@ test_real_files (void **state)
     assert_int_equal (unlink (path), 0);
   }
 
-  put_real ("d.vmdk", SHORT_CID, 0600);
+  put_real ("d.vmdk", TRACKED, 0600);
   snprintf (link_path, sizeof link_path, "%s/link.vmdk", folder);
   assert_int_equal (symlink ("d.vmdk", link_path), 0);
   disk = open_from (store, "link.vmdk", true);
@@ -782,6 +946,8 @@ main (void)
     cmocka_unit_test_setup_teardown (test_padded, setup, teardown),
     cmocka_unit_test_setup_teardown (test_replaced, setup, teardown),
     cmocka_unit_test_setup_teardown (test_failures, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_ids_in_place, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_other_ids, setup, teardown),
     cmocka_unit_test_setup_teardown (test_embedded, setup, teardown),
     cmocka_unit_test_setup_teardown (test_no_room, setup, teardown),
     cmocka_unit_test_setup_teardown (test_only_descriptor, setup, teardown),
