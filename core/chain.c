@@ -580,6 +580,7 @@ chain_walk_next (struct chain_walk *walk, struct run *run,
         == -1)
       return -1;
     if (run->state != RUN_ABSENT) {
+      walk->found = i;
       walk->offset += run->length;
       return 0;
     }
@@ -587,6 +588,7 @@ chain_walk_next (struct chain_walk *walk, struct run *run,
     walk->absent_to[i] = end;
   }
   set_hole (run, end - offset);
+  walk->found = chain->nr_links;
   walk->offset = end;
   return 0;
 }

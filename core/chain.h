@@ -88,6 +88,8 @@ struct chain_walk {
   uint64_t offset, end;
   enum map_detail detail;
   size_t first;                        /* link; those above are not seen */
+  size_t found;                        /* whose the last run is; the number
+                                          of links: nobody's */
   struct owners_view owners;           /* reading only */
   uint64_t absent_to[CHAIN_MAX_LINKS]; /* link i is ABSENT up to here */
 };

@@ -42,6 +42,19 @@ struct create_rules {
 extern int disk_type_parse (const char *name) __attribute__ ((nonnull (1)));
 extern const char *disk_type_name (enum disk_type type);
 
+/* create_rules.adapter for a word that users write: "ide", "buslogic",
+ * "lsilogic", "legacyESX", and nbdkit's vddk plugin's "scsi-buslogic" and
+ * "scsi-lsilogic".  NULL for another.
+ */
+extern const char *disk_adapter_parse (const char *word)
+  __attribute__ ((nonnull (1)));
+
+/* create_rules.hw_version for the vddk plugin's words ("workstation5",
+ * "esx65", ...) or a number.  0 for another.
+ */
+extern unsigned disk_hw_version_parse (const char *word)
+  __attribute__ ((nonnull (1)));
+
 /* Make the disk NAME in STORE and make it durable.  ERR_ARGUMENT for sizes
  * beyond what the type can hold (naming the limit), for a NAME that is no bare
  * one or cannot be written in a descriptor, and, with errnum EEXIST, for a

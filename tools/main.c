@@ -16,7 +16,12 @@
 #include "tool.h"
 
 /* In the order of --help. */
-#define COMMANDS(X) X (info)
+/* clang-format off */
+#define COMMANDS(X) \
+  X (info) \
+  X (map) \
+  X (create)
+/* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;
 COMMANDS (DECLARE)

@@ -170,11 +170,15 @@ print_finish (void)
 /* On a terminal everything beyond ASCII is escaped: there are control
  * characters among it.
  */
+size_t
+json_flags (void)
+{
+  return isatty (STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+}
+
 int
 print_json (json_t *value)
 {
-  const size_t flags =
-    JSON_INDENT (2) | (isatty (STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
   struct vmdk_error err;
   int r;
 
@@ -183,7 +187,7 @@ print_json (json_t *value)
     return tell_failure (NULL, &err);
   }
   errno = 0;
-  r = json_dumpf (value, stdout, flags);
+  r = json_dumpf (value, stdout, JSON_INDENT (2) | json_flags ());
   json_decref (value);
   if (r == 0)
     putchar ('\n');

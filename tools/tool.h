@@ -110,6 +110,11 @@ extern int place_find (struct place *place, const char *text,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
+/* NAME, from a descriptor in STORE, as the user would write it from where he
+ * is; owned by the caller.
+ */
+extern char *file_path (const struct store *store, const char *name);
+
 /* -- Output ------------------------------------------------------------- */
 
 /* With --json, stdout has one JSON value and stderr one JSON object a line:
@@ -127,6 +132,9 @@ extern int tell_failure (const char *where, const struct vmdk_error *err);
  * stdout cannot be written.
  */
 extern int print_json (json_t *value);
+
+/* How JSON is printed on stdout: escaped for a terminal. */
+extern size_t json_flags (void);
 
 /* For output piece by piece: whether all of it reached stdout.  As print_json.
  */

@@ -5,7 +5,7 @@
 #   . "${srcdir:-$(dirname "$0")}/functions.sh"
 #
 # and finds a folder of its own in $tmp, which is removed at the end, the
-# built plugin in $VMDKIT_PLUGIN, and a Python with libnbd in $PYTHON.
+# built plugin in $VMDKIT_PLUGIN, the built tool in $VMDKIT, and a Python with libnbd in $PYTHON.
 # Everything it starts ends with it.
 
 set -eu
@@ -65,6 +65,52 @@ requires_plugin ()
   test -n "${VMDKIT_PLUGIN:-}" || skip "VMDKIT_PLUGIN names no plugin"
   test -f "$VMDKIT_PLUGIN" || skip "$VMDKIT_PLUGIN is not there"
   requires nbdkit --version
+}
+
+requires_tool ()
+{
+  test -n "${VMDKIT:-}" || skip "VMDKIT names no tool"
+  test -x "$VMDKIT" || skip "$VMDKIT was not built"
+}
+
+# The tool as built.  Sanitizers' reports are no "operation failed".
+vmdkit ()
+{
+  ASAN_OPTIONS="exitcode=99:${ASAN_OPTIONS:-}" \
+  UBSAN_OPTIONS="exitcode=99:${UBSAN_OPTIONS:-}" \
+    "$VMDKIT" "$@"
+}
+
+# tool_fails STATUS WORDS ARGUMENT...: vmdkit must end with STATUS, print
+# nothing on stdout and WORDS (a basic regular expression) on stderr; where it
+# is an operation that failed, in one line.
+tool_fails ()
+{
+  wanted=$1 words=$2
+  shift 2
+  status=0
+  vmdkit "$@" > "$tmp/tool-out" 2> "$tmp/tool-err" || status=$?
+  if test "$status" -ne "$wanted"; then
+    cat "$tmp/tool-err" >&2
+    fail "status $status, not $wanted, of: vmdkit $*"
+  fi
+  test ! -s "$tmp/tool-out" || fail "something on stdout of: vmdkit $*"
+  if ! grep -v 'warning: ' "$tmp/tool-err" | grep -q -e "$words"; then
+    cat "$tmp/tool-err" >&2
+    fail "no message with \"$words\" from: vmdkit $*"
+  fi
+  test "$wanted" -ne 1 \
+    || test "$(grep -c -v 'warning: ' "$tmp/tool-err")" -eq 1 \
+    || fail "more than one line: $(cat "$tmp/tool-err")"
+}
+
+# json EXPRESSION < JSON: the Python EXPRESSION of it, which is called j.
+json ()
+{
+  python3 -c '
+import json, sys
+j = json.load (sys.stdin)
+print (eval (sys.argv[1]))' "$1"
 }
 
 # Tests of writing set nbdkit_flags to nothing.

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* vmdkit create: a new disk.  The work is done in create.h. */
+
+#include <config.h>
+
+#include <inttypes.h>
+
+#include "create.h"
+#include "tool.h"
+
+static char *type, *adapter, *hw_version, *grain_size;
+
+static const struct poptOption options[] = {
+  { "type", 't', POPT_ARG_STRING, &type, 0,
+    "monolithicSparse (default), vmfs-thin, ...", "TYPE" },
+  { "adapter", 'a', POPT_ARG_STRING, &adapter, 0,
+    "ide, buslogic or lsilogic (default)", "ADAPTER" },
+  { "hwversion", 'w', POPT_ARG_STRING, &hw_version, 0,
+    "workstation5 (default), esx65, ... or a number", "VERSION" },
+  { "grain-size", 0, POPT_ARG_STRING, &grain_size, 0,
+    "Unit of allocation of sparse types", "SIZE" },
+  POPT_TABLEEND
+};
+
+/* Returns -1 to go on, or an exit code. */
+static int
+words_to_rules (const struct command *command, const char *size,
+                struct create_rules *rules)
+{
+  struct vmdk_error err;
+  const int found = type ? disk_type_parse (type) : 0;
+
+  *rules = (struct create_rules){ 0 };
+  if (found == -1)
+    return usage_error (command, "there is no type '%s'", type);
+  rules->type = type ? (enum disk_type) found : DISK_MONOLITHIC_SPARSE;
+  if (adapter && !(rules->adapter = disk_adapter_parse (adapter)))
+    return usage_error (command, "adapter %s is not ide, buslogic or lsilogic",
+                        adapter);
+  if (hw_version && !(rules->hw_version = disk_hw_version_parse (hw_version)))
+    return usage_error (command,
+                        "hardware version %s is not esx65 or the like, nor a "
+                        "number",
+                        hw_version);
+  if (size_parse (size, &rules->size, &err) == -1
+      || (grain_size
+          && size_parse (grain_size, &rules->grain_size, &err) == -1))
+    return usage_error (command, "%s", err.text);
+  return -1;
+}
+
+static int
+print (const char *file, const struct create_rules *rules)
+{
+  char text[32];
+
+  if (settings.json)
+    return print_json (json_pack ("{s:o, s:s, s:I}", "file", json_text (file),
+                                  "type", disk_type_name (rules->type),
+                                  "capacity", (json_int_t) rules->size));
+  if (settings.quiet)
+    return EXIT_DONE;
+  printf ("%s: %s, %s\n", NAME (file), disk_type_name (rules->type),
+          size_text (rules->size, text, sizeof text));
+  return print_finish ();
+}
+
+static int
+create (const char *text, const struct create_rules *rules)
+{
+  CLEANUP_PLACE struct place place = { 0 };
+  struct vmdk_error err;
+
+  if (place_find (&place, text, &err) == -1
+      || disk_create (place.store, place.name, rules, &err) == -1)
+    return tell_failure (text, &err);
+  return print (text, rules);
+}
+
+static int
+run (const struct command *command, int argc, const char **argv)
+{
+  struct create_rules rules;
+  const char **arguments;
+  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
+
+  if (status == -1)
+    status = words_to_rules (command, arguments[1], &rules);
+  return status == -1 ? create (arguments[0], &rules) : status;
+}
+
+const struct command command_create = {
+  .name = "create",
+  .arguments = "DISK SIZE",
+  .summary = "Make a new disk",
+  .run = run,
+};
