@@ -148,6 +148,23 @@ extern int descriptor_set (struct descriptor *descriptor, const char *key,
                            const char *value, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
+/* Edit the line of extent I, or add one behind the last (its name is copied;
+ * its line number is ignored).  Whether there is such a file is the caller's
+ * affair.  ERR_ARGUMENT for names and sizes that a descriptor cannot hold.
+ */
+extern int descriptor_set_extent_name (struct descriptor *descriptor, size_t i,
+                                       const char *name,
+                                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
+extern int descriptor_set_extent_sectors (struct descriptor *descriptor,
+                                          size_t i, uint64_t nr_sectors,
+                                          struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+extern int descriptor_add_extent (struct descriptor *descriptor,
+                                  const struct extent_line *extent,
+                                  struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
 /* Remove every line of KEY.  Returns whether there was one.  Where that
  * would leave a blank line directly before an extent line (which qemu then
  * counts twice) a comment takes its place.

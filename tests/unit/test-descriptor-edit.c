@@ -265,6 +265,87 @@ test_bad_arguments (void **state UNUSED)
   assert_string_equal (descriptor_get (d, long_key), long_value);
 }
 
+/* -- Extent lines ------------------------------------------------------- */
+
+#define PIECES                       \
+  HEAD "# Extents\n"                 \
+       "RW 16 SPARSE \"a-s001\"\r\n" \
+       "NOACCESS 0 ZERO\n"           \
+       "rdonly 8  flat  \"b\" 32 \n" \
+       "RW 4 ZERO\n\nddb.x=1"
+
+static void
+test_extent_lines (void **state)
+{
+  struct vmdk_error err;
+  const struct extent_line more = {
+    .access = ACCESS_RW,
+    .type = EXTENT_FLAT,
+    .nr_sectors = 5,
+    .name = "c d",
+    .has_offset = true,
+  };
+  CLEANUP_DESCRIPTOR struct descriptor *d = parse_good (PIECES);
+  char list[500];
+
+  (void) state;
+  assert_int_equal (descriptor_set_extent_name (d, 1, "new", &err), 0);
+  assert_int_equal (descriptor_set_extent_name (d, 0, "a-s001", &err), 0);
+  assert_int_equal (descriptor_set_extent_sectors (d, 0, 17, &err), 0);
+  assert_int_equal (descriptor_set_extent_sectors (d, 2, 3, &err), 0);
+  assert_int_equal (descriptor_add_extent (d, &more, &err), 0);
+  assert_int_equal (descriptor_set_extent_name (d, 3, "c", &err), 0);
+  assert_int_equal (descriptor_nr_extents (d), 4);
+  assert_int_equal (descriptor_nr_sectors (d), 17 + 8 + 3 + 5);
+  assert_prints (d, HEAD "# Extents\n"
+                         "RW 17 SPARSE \"a-s001\"\r\n"
+                         "NOACCESS 0 ZERO\n"
+                         "RDONLY 8 FLAT \"new\" 32\n"
+                         "RW 3 ZERO\n"
+                         "RW 5 FLAT \"c\" 0\n\nddb.x=1");
+  list_extents (d, list, sizeof list);
+  assert_string_equal (list, "7: RW 17 SPARSE a-s001\n"
+                             "9: RDONLY 8 FLAT new 32\n"
+                             "10: RW 3 ZERO\n"
+                             "13: RW 5 FLAT c 0");
+}
+
+static void
+test_last_line (void **state)
+{
+  struct vmdk_error err;
+  const struct extent_line more = { .type = EXTENT_ZERO, .nr_sectors = 1 };
+  CLEANUP_DESCRIPTOR struct descriptor *d = parse_good (HEAD "RW 16 ZERO");
+
+  (void) state;
+  assert_int_equal (descriptor_add_extent (d, &more, &err), 0);
+  assert_int_equal (descriptor_add_extent (d, &more, &err), 0);
+  assert_prints (d, HEAD "RW 16 ZERO\nRW 1 ZERO\nRW 1 ZERO");
+}
+
+static void
+test_bad_extents (void **state)
+{
+  struct vmdk_error err;
+  const uint64_t max = UINT64_C (1) << 54;
+  const struct extent_line more = { .type = EXTENT_ZERO, .nr_sectors = max };
+  CLEANUP_DESCRIPTOR struct descriptor *d = parse_good (HEAD EXTENT);
+
+  (void) state;
+  assert_int_equal (descriptor_set_extent_name (d, 0, "", &err), -1);
+  assert_string_equal (err.text,
+                       "extent name of 0 bytes: 1 to 4096 are allowed");
+  assert_int_equal (descriptor_set_extent_name (d, 0, "a\"b", &err), -1);
+  assert_string_equal (err.text, "extent name \"a\"b\": quotes and control "
+                                 "bytes are not allowed");
+  assert_int_equal (descriptor_set_extent_sectors (d, 0, 0, &err), -1);
+  assert_int_equal (err.kind, ERR_ARGUMENT);
+  assert_int_equal (descriptor_set_extent_sectors (d, 0, max, &err), -1);
+  assert_int_equal (descriptor_add_extent (d, &more, &err), -1);
+  assert_int_equal (err.kind, ERR_ARGUMENT);
+  assert_prints (d, HEAD EXTENT);
+}
+
 int
 main (void)
 {
@@ -274,6 +355,9 @@ main (void)
     cmocka_unit_test (test_remove_by_own_key),
     cmocka_unit_test (test_no_final_newline),
     cmocka_unit_test (test_bad_arguments),
+    cmocka_unit_test (test_extent_lines),
+    cmocka_unit_test (test_last_line),
+    cmocka_unit_test (test_bad_extents),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
