@@ -20,13 +20,22 @@
  * result durable.  Nothing is written when CHANGE leaves the text as it was,
  * when it fails, or in a dry run.
  */
-extern int link_edit (struct store *store, const char *name,
-                      enum store_open_flags flags,
-                      const struct operation *operation,
-                      int (*change) (void *opaque,
-                                     struct descriptor *descriptor,
-                                     struct vmdk_error *err),
-                      void *opaque, struct vmdk_error *err)
+extern int
+link_edit (struct store *store, const char *name, enum store_open_flags flags,
+           const struct operation *operation,
+           int (*change) (void *opaque, struct descriptor *descriptor,
+                          struct vmdk_error *err),
+           void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5, 7)));
+
+/* Only look: NAME's descriptor, owned by the caller.  Takes no lock, opens no
+ * extent, so it does for links that are in use or incomplete.  *embedded, when
+ * not NULL: it lies in the file of extent 0, whatever that one's line says.
+ */
+extern struct descriptor *link_look (struct store *store, const char *name,
+                                     enum store_open_flags flags,
+                                     const struct operation *operation,
+                                     bool *embedded, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 6)));
 
 #endif /* VMDKIT_LINK_EDIT_H */

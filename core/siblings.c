@@ -93,14 +93,16 @@ compare_names (const void *a, const void *b)
  */
 static int
 find_own (struct search *search, const struct descriptor *d,
-          struct vmdk_error *err)
+          const char *except, struct vmdk_error *err)
 {
   const size_t nr_extents = descriptor_nr_extents (d);
 
-  search->own = calloc (nr_extents + 1, sizeof search->own[0]);
+  search->own = calloc (nr_extents + 2, sizeof search->own[0]);
   if (!search->own)
     return fail_memory (err);
   search->own[search->nr_own++] = search->name;
+  if (except)
+    search->own[search->nr_own++] = except;
   for (size_t i = 0; i < nr_extents; i++) {
     const struct extent_line *line = descriptor_extent (d, i);
 
@@ -145,7 +147,8 @@ visit (void *opaque, const char *name, struct vmdk_error *err)
 int
 siblings_check_no_child (struct store *store, const char *name,
                          const struct descriptor *descriptor,
-                         const struct vmdk_log *log, struct vmdk_error *err)
+                         const char *except, const struct vmdk_log *log,
+                         struct vmdk_error *err)
 {
   const char *slash = strrchr (name, '/');
   struct search search = {
@@ -158,7 +161,7 @@ siblings_check_no_child (struct store *store, const char *name,
 
   if (!descriptor_cid (descriptor, &search.cid))
     return 0; /* nobody's parent */
-  if (find_own (&search, descriptor, err) == -1)
+  if (find_own (&search, descriptor, except, err) == -1)
     return -1;
   own = search.own;
   const int r = store_list (store, visit, &search, &why);

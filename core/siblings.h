@@ -25,12 +25,14 @@
  * names NAME as its parent, with the content ID that is DESCRIPTOR's.  (A
  * child with another ID is none any more.)  The caller puts NAME in front.
  * What cannot be read or understood is no child; that some of the folder was
- * not looked at is told to LOG.
+ * not looked at is told to LOG.  EXCEPT, when not NULL, is a file that may
+ * be its child.
  */
 extern int siblings_check_no_child (struct store *store, const char *name,
                                     const struct descriptor *descriptor,
+                                    const char *except,
                                     const struct vmdk_log *log,
                                     struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5, 6)));
 
 #endif /* VMDKIT_SIBLINGS_H */

@@ -258,7 +258,7 @@ test_no_list (void **state)
   assert_int_equal (
     siblings_check_no_child (&blind, "base.vmdk",
                              chain_link (disk_chain (disk), 0)->descriptor,
-                             &f.rules.log, &f.err),
+                             NULL, &f.rules.log, &f.err),
     0);
   disk_close (disk);
   assert_non_null (strstr (f.warning, "cannot be seen: cannot be listed"));
