@@ -9,83 +9,127 @@
 
 #include "checked.h"
 #include "cleanup.h"
+#include "grain-directory.h"
 #include "grain-overwrite.h"
 
-/* -- Do grains share a place? ------------------------------------------- */
+/* -- Do tables or grains share a place? --------------------------------- */
 
 /* One bit each: 64 MiB, which is enough for 2 TiB of the smallest grains that
  * such extents have.
  */
 #define MAX_PLACES (UINT64_C (1) << 29)
 
-/* Mark the places of a run of data that starts at OFFSET with a grain. */
+/* Whether PLACE was not taken yet; it is now. */
+static bool
+take_place (uint8_t *used, uint64_t place)
+{
+  const uint8_t bit = (uint8_t) (1 << place % 8);
+  const bool was_free = !(used[place / 8] & bit);
+
+  used[place / 8] |= bit;
+  return was_free;
+}
+
 static int
-mark_run (const struct grain_index *index, uint8_t *used,
+fail_damaged (struct vmdk_error *err)
+{
+  if (err->kind != ERR_DAMAGED)
+    return -1;
+  err->kind = ERR_READ_ONLY;
+  return fail_prefix (err, "cannot be written, because it is damaged");
+}
+
+/* Tables are told apart first, so that what follows reads each place of the
+ * file once, however often the directory names it.
+ */
+static int
+check_tables (struct grain_index *index, struct vmdk_error *err)
+{
+  const uint64_t nr_places = index->extent->media->size / index->table_bytes;
+  CLEANUP_FREE uint8_t *used = calloc (1, nr_places / 8 + 1);
+
+  if (!used)
+    return fail_memory (err);
+  for (uint64_t table = 0; table < index->nr_tables; table++) {
+    uint64_t offset, mirror;
+
+    if (grain_index_places (index, table, &offset, &mirror, err) == -1)
+      return fail_damaged (err);
+    if (offset != 0 && !take_place (used, offset / index->table_bytes))
+      return fail (err, ERR_READ_ONLY,
+                   "cannot be written: grain table %" PRIu64
+                   " shares its place, byte %" PRIu64
+                   ", with another: write to an overlay=",
+                   table, offset);
+  }
+  return 0;
+}
+
+/* Take the places of a run of data that starts at OFFSET, with a grain. */
+static int
+take_run (const struct grain_index *index, uint8_t *used,
           const struct run *run, uint64_t offset, struct vmdk_error *err)
 {
   const uint64_t first = run->media_offset >> index->grain_shift;
   const uint64_t nr = div_round_up (run->length, index->grain_size);
 
-  for (uint64_t place = first; place < first + nr; place++) {
-    const uint8_t bit = (uint8_t) (1 << place % 8);
-
-    if (used[place / 8] & bit)
-      return fail (
-        err, ERR_READ_ONLY,
-        "cannot be written: grain %" PRIu64 " shares its place, byte %" PRIu64
-        ", with another grain: write to an overlay=",
-        (offset >> index->grain_shift) + (place - first),
-        run->media_offset + ((place - first) << index->grain_shift));
-    used[place / 8] |= bit;
-  }
+  for (uint64_t i = 0; i < nr; i++)
+    if (!take_place (used, first + i))
+      return fail (err, ERR_READ_ONLY,
+                   "cannot be written: grain %" PRIu64
+                   " shares its place, byte %" PRIu64
+                   ", with another: write to an overlay=",
+                   (offset >> index->grain_shift) + i,
+                   run->media_offset + (i << index->grain_shift));
   return 0;
 }
 
 static int
-fail_damaged (struct grain_index *index, uint64_t offset,
-              struct vmdk_error *err)
-{
-  grain_index_damage (index, offset, err);
-  err->kind = ERR_READ_ONLY;
-  return fail_prefix (err, "cannot be written, because it is damaged");
-}
-
-static int
-check_places (struct grain_index *index, struct vmdk_error *err)
+check_grains (struct grain_index *index, struct vmdk_error *err)
 {
   const uint64_t size = index->extent->size;
   const uint64_t nr_places = index->extent->media->size >> index->grain_shift;
-  CLEANUP_FREE uint8_t *used = NULL;
+  CLEANUP_FREE uint8_t *used = calloc (1, nr_places / 8 + 1);
   struct run run;
 
-  if (nr_places > MAX_PLACES)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: the file has %" PRIu64
-                 " bytes, and only of %" PRIu64
-                 " can it be checked whether grains share places: write to "
-                 "an overlay=",
-                 index->extent->media->size, MAX_PLACES << index->grain_shift);
-  used = calloc (1, nr_places / 8 + 1);
   if (!used)
     return fail_memory (err);
   for (uint64_t offset = 0; offset < size; offset += run.length) {
     if (grain_index_map (index, offset, size - offset, MAP_WHERE, &run, err)
         == -1)
       return -1;
-    if (run.state == RUN_DAMAGED)
-      return fail_damaged (index, offset, err);
+    if (run.state == RUN_DAMAGED) {
+      grain_index_damage (index, offset, err);
+      return fail_damaged (err);
+    }
     if (run.state == RUN_DATA
-        && mark_run (index, used, &run, offset, err) == -1)
+        && take_run (index, used, &run, offset, err) == -1)
       return -1;
   }
   return 0;
+}
+
+static int
+check_size (const struct grain_index *index, struct vmdk_error *err)
+{
+  const uint64_t size = index->extent->media->size;
+
+  if (size >> index->grain_shift <= MAX_PLACES)
+    return 0;
+  return fail (err, ERR_READ_ONLY,
+               "cannot be written: the file has %" PRIu64
+               " bytes, and only of %" PRIu64
+               " can it be checked whether grains share places: write to an "
+               "overlay=",
+               size, MAX_PLACES << index->grain_shift);
 }
 
 int
 grain_overwriter_init (struct grain_overwriter *writer,
                        struct grain_index *index, struct vmdk_error *err)
 {
-  if (check_places (index, err) == -1)
+  if (check_size (index, err) == -1 || check_tables (index, err) == -1
+      || check_grains (index, err) == -1)
     return -1;
   writer->index = index;
   return 0;

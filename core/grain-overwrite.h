@@ -30,10 +30,11 @@ struct grain_overwriter {
   _Atomic bool unflushed;    /* something was written since the last flush */
 };
 
-/* invariant 3: look at every table, once.  All grains lie at offsets that
- * leave the same remainder when divided by the grain size.  ERR_READ_ONLY
- * when two grains share a place or anything is damaged, or when the file is
- * too large for a bit for each of its grains.
+/* invariant 3: look at every table, once.  The offsets of all grains leave
+ * the same remainder when divided by a grain's size, and those of tables when
+ * divided by a table's.  ERR_READ_ONLY when two grains share a place or
+ * anything is damaged, or when the file is too large for a bit for each of its
+ * grains.
  */
 extern int grain_overwriter_init (struct grain_overwriter *writer,
                                   struct grain_index *index,

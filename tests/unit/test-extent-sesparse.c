@@ -817,17 +817,17 @@ test_not_writable (void **state)
               "to an overlay=" },
     { .entry = UINT64_C (0x3000000000000000),
       .text = "cannot be written: grain 1 shares its place, byte 106496, with "
-              "another grain: write to an overlay=" },
+              "another: write to an overlay=" },
     { .gde = UINT64_C (0x1000000000000000), /* table 0's */
-      .text = "cannot be written: grain 4096 shares its place, byte 106496, "
-              "with another grain: write to an overlay=" },
+      .text = "cannot be written: grain table 1 shares its place, byte 32768, "
+              "with another: write to an overlay=" },
     { .entry = UINT64_C (0x4000000000000000),
       .text = "cannot be written, because it is damaged: x.vmdk: entry of "
               "grain 1 is 0x4000000000000000, of no known kind" },
     { .gde = 1,
-      .text = "cannot be written, because it is damaged: x.vmdk: grain "
-              "directory entry 1 is 0x0000000000000001, which names no "
-              "table" },
+      .text =
+        "cannot be written, because it is damaged: grain directory entry "
+        "1 is 0x0000000000000001, which names no table" },
     { .entry = UINT64_C (0x1000000000000000) },
     { .entry = UINT64_C (0x3001000000000000) },
   };
