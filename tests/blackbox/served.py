@@ -67,10 +67,11 @@ def rows(root):
 
 
 class Server:
-    """nbdkit with our plugin, for so many clients at a time.  `ready` says
-    whether it serves; if it does not, it has ended by itself."""
+    """nbdkit with our plugin, for so many clients at a time; read-only if
+    nothing else is asked for.  `ready` says whether it serves; if it does
+    not, it has ended by itself."""
 
-    def __init__(self, *params, clients=1):
+    def __init__(self, *params, clients=1, flags=("-r",)):
         self.folder = tempfile.TemporaryDirectory(prefix="vmdkit-")
         self.socket = os.path.join(self.folder.name, "sock")
         self.log = open(os.path.join(self.folder.name, "log"), "w+b")
@@ -78,8 +79,8 @@ class Server:
         self.status = None
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["nbdkit", "-r", "-f", "--exit-with-parent", "-U", self.socket,
-             "-P", self.pidfile, PLUGIN] + list(params),
+            ["nbdkit", *flags, "-f", "--exit-with-parent", "-U", self.socket,
+             "-P", self.pidfile, PLUGIN, *params],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         if not SANITIZED:
             limit = MAX_DATA + clients * STACKS
