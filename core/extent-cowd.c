@@ -196,20 +196,18 @@ cowd_close (struct extent *extent)
 /* Sector numbers are 32 bits. */
 #define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
 
-/* The header's fields that change; all others stay as they are. */
+/* Change one field of the header; all others stay as they are. */
 static int
-header_write (struct extent *extent, uint32_t unclean, struct vmdk_error *err)
+header_write (struct extent *extent, size_t at, uint32_t value,
+              struct vmdk_error *err)
 {
-  uint8_t buf[COWD_HEADER_SIZE];
+  const size_t start = at / SECTOR_SIZE * SECTOR_SIZE;
+  uint8_t buf[SECTOR_SIZE];
 
-  if (media_pread (extent->media, buf, sizeof buf, 0, err) == -1)
+  if (media_pread (extent->media, buf, sizeof buf, start, err) == -1)
     return -1;
-  le32_store (buf + COWD_UNCLEAN_AT, unclean);
-  if (!unclean)
-    le32_store (
-      buf + COWD_FREE_SECTOR_AT,
-      (uint32_t) min_u64 (bytes_to_sectors (extent->media->size), UINT32_MAX));
-  if (media_pwrite (extent->media, buf, sizeof buf, 0, err) == -1)
+  le32_store (buf + (at - start), value);
+  if (media_pwrite (extent->media, buf, sizeof buf, start, err) == -1)
     return -1;
   return media_flush (extent->media, err);
 }
@@ -217,13 +215,22 @@ header_write (struct extent *extent, uint32_t unclean, struct vmdk_error *err)
 static int
 cowd_begin (struct extent *extent, struct vmdk_error *err)
 {
-  return header_write (extent, 1, err);
+  return header_write (extent, COWD_UNCLEAN_AT, 1, err);
 }
 
 static int
 cowd_finished (struct extent *extent, struct vmdk_error *err)
 {
-  return header_write (extent, 0, err);
+  const uint64_t end = bytes_to_sectors (extent->media->size);
+
+  /* One after the other: clean, and an end that is not there, would look as
+   * if the file had been cut off.
+   */
+  if (header_write (extent, COWD_FREE_SECTOR_AT,
+                    (uint32_t) min_u64 (end, UINT32_MAX), err)
+      == -1)
+    return -1;
+  return header_write (extent, COWD_UNCLEAN_AT, 0, err);
 }
 
 static const struct grain_writer_rules cowd_writer = {
@@ -236,11 +243,15 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
               struct vmdk_error *err)
 {
   struct media *media = cowd->extent.media;
-  const uint64_t least =
-    sectors_to_bytes (max_u64 (cowd->gd_end, h->free_sector));
+  const bool is_cut = sectors_to_bytes (h->free_sector) > media->size;
+  const uint64_t least = sectors_to_bytes (
+    is_cut ? cowd->gd_end : max_u64 (cowd->gd_end, h->free_sector));
   uint64_t next = max_u64 (media->size, least);
 
-  if (sectors_to_bytes (h->free_sector) > media->size)
+  /* Unclean, it may be ours, killed after the file was shortened; whether
+   * anything is missing is seen below.
+   */
+  if (is_cut && !h->unclean_shutdown)
     return fail (err, ERR_READ_ONLY,
                  "cannot be written: COWD header: freeSector %" PRIu32
                  " is beyond the end of the file, byte %" PRIu64,
@@ -403,6 +414,7 @@ set_layout (struct cowd *cowd, const struct cowd_header *h)
   cowd->gd_end = h->gd_offset + div_round_up (h->nr_gd_entries, per_sector);
   cowd->extent.grain_size = sectors_to_bytes (h->grain_size);
   cowd->extent.can_be_absent = true;
+  cowd->extent.index = &cowd->index;
   cowd->index.extent = &cowd->extent;
   cowd->index.rules = &cowd_rules;
   cowd->index.grain_size = cowd->extent.grain_size;
@@ -410,6 +422,7 @@ set_layout (struct cowd *cowd, const struct cowd_header *h)
   cowd->index.nr_tables = header_nr_tables (h);
   cowd->index.entry_size = COWD_ENTRY_SIZE;
   cowd->index.directory_offset = sectors_to_bytes (h->gd_offset);
+  cowd->index.metadata_end = sectors_to_bytes (cowd->gd_end);
 }
 
 struct extent *

@@ -307,16 +307,9 @@ sparse_finished (struct extent *extent, struct vmdk_error *err)
   return set_unclean (extent, 0, err);
 }
 
-static const struct grain_writer_rules plain_writer = {
+static const struct grain_writer_rules writer_rules = {
   .begin = sparse_begin,
   .finish = sparse_finished,
-};
-
-/* Where the header allows entries that say "zeros". */
-static const struct grain_writer_rules zero_writer = {
-  .begin = sparse_begin,
-  .finish = sparse_finished,
-  .zero_entry = TABLE_ENTRY_ZERO,
 };
 
 static const struct extent_ops ops = {
@@ -369,16 +362,14 @@ static int
 start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
 {
   const struct sparse_header *h = &sparse->header;
-  const uint64_t least = metadata_end (sparse);
+  const uint64_t least = sparse->index.metadata_end;
   uint64_t next = max_u64 (sparse->common.media->size, least);
 
   if (h->unclean_shutdown
       && table_check_recover (&sparse->index, least, &next, err) == -1)
     return -1;
-  if (grain_writer_init (&sparse->writer, &sparse->index,
-                         h->flags & SPARSE_ZERO_GRAIN_ENTRY ? &zero_writer
-                                                            : &plain_writer,
-                         next, MAX_FILE_SIZE, err)
+  if (grain_writer_init (&sparse->writer, &sparse->index, &writer_rules, next,
+                         MAX_FILE_SIZE, err)
       == -1)
     return -1;
   /* It is clean again once it has been closed. */
@@ -401,6 +392,7 @@ extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
 
   extent->grain_size = sectors_to_bytes (h->grain_size);
   extent->can_be_absent = true;
+  extent->index = &sparse->index;
   sparse->index.extent = extent;
   sparse->index.rules = &rules;
   sparse->index.grain_size = extent->grain_size;
@@ -408,6 +400,9 @@ extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
   sparse->index.nr_tables = sparse_header_nr_tables (h);
   sparse->index.entry_size = 4;
   sparse->index.directory_offset = sectors_to_bytes (h->gd_offset);
+  sparse->index.metadata_end = metadata_end (sparse);
+  if (h->flags & SPARSE_ZERO_GRAIN_ENTRY)
+    sparse->index.zero_entry = TABLE_ENTRY_ZERO;
   if (grain_index_init (&sparse->index, err) == -1)
     return NULL;
   if (source->writable

@@ -151,6 +151,7 @@ struct extent {
   /* Why the extent is not written, of a writable link; NULL: it is. */
   const char *why_read_only;
   struct grain_writer *writer; /* of a written extent with grains */
+  struct grain_index *index;   /* of an extent that can have a writer */
 
   _Atomic unsigned nr_reported;  /* damaged places told to the log */
   _Atomic uint32_t reported[32]; /* which, as a set of hashes */

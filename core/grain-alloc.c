@@ -211,6 +211,14 @@ grain_alloc_forgotten (struct grain_alloc *alloc, struct grain_places *places,
   grain_places_reset (places);
 }
 
+void
+grain_alloc_set_end (struct grain_alloc *alloc, uint64_t end)
+{
+  LOCK_FOR_SCOPE (&alloc->room.lock);
+
+  alloc->room.next = end;
+}
+
 int
 grain_alloc_trim (struct grain_alloc *alloc, struct vmdk_error *err)
 {

@@ -80,6 +80,10 @@ extern void grain_alloc_forgotten (struct grain_alloc *alloc,
                                    struct grain_places *places, bool ok)
   __attribute__ ((nonnull (1, 2)));
 
+/* The last grain or table ends at END: what grain_alloc_trim goes by. */
+extern void grain_alloc_set_end (struct grain_alloc *alloc, uint64_t end)
+  __attribute__ ((nonnull (1)));
+
 /* Cut the file behind the last grain. */
 extern int grain_alloc_trim (struct grain_alloc *alloc, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));

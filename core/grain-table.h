@@ -75,6 +75,8 @@ struct grain_index {
   unsigned entry_size;       /* bytes of a table's and directory's entry */
   uint64_t directory_offset; /* bytes */
   uint64_t mirror_offset;    /* bytes, of the redundant directory; 0 = none */
+  uint64_t metadata_end;     /* bytes: of what lies before all grains */
+  uint64_t zero_entry;       /* "zeros, do not ask the parent"; 0: none */
 
   /* Set by grain_index_init. */
   unsigned grain_shift;

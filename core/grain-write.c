@@ -478,7 +478,7 @@ zero_grains (struct grain_writer *w, const struct run *run, uint64_t first,
              uint64_t nr, unsigned flags, const struct below *below,
              bool *done, struct vmdk_error *err)
 {
-  const uint64_t entry = below->read ? w->rules->zero_entry : 0;
+  const uint64_t entry = below->read ? w->index->zero_entry : 0;
 
   *done = true;
   if (below->read && entry == 0) {
@@ -641,4 +641,31 @@ grain_extent_finish (struct extent *extent, struct vmdk_error *err)
     return -1;
   w->state.begun = false;
   return 0;
+}
+
+/* -- For operations on the whole extent --------------------------------- */
+
+int
+grain_extent_set_entry (struct extent *extent, uint64_t grain, uint64_t entry,
+                        struct vmdk_error *err)
+{
+  struct grain_writer *w = extent->writer;
+  struct table_changes *changes = w->index->changes;
+  struct changed_table *changed;
+
+  if (begin_once (w, err) == -1)
+    return -1;
+  changed = table_changes_get (changes, grain >> w->index->table_shift,
+                               allocate_table, w, err);
+  if (!changed)
+    return -1;
+  table_changes_set (changes, changed, grain, entry);
+  table_changes_put (changes, changed);
+  return 0;
+}
+
+void
+grain_extent_set_end (struct extent *extent, uint64_t end)
+{
+  grain_alloc_set_end (&extent->writer->alloc, end);
 }

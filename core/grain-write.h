@@ -41,9 +41,6 @@ struct grain_writer_rules {
    * clean, durably.  Only if begin was called.
    */
   int (*finish) (struct extent *extent, struct vmdk_error *err);
-
-  /* The entry for "zeros, do not ask the parent"; 0: there is none. */
-  uint64_t zero_entry;
 };
 
 /* Embedded in a driver's struct. */
@@ -88,6 +85,21 @@ extern int grain_extent_flush (struct extent *extent, struct vmdk_error *err);
 extern int grain_extent_finish (struct extent *extent, struct vmdk_error *err);
 extern void grain_extent_use_begin (struct extent *extent);
 extern void grain_extent_use_end (struct extent *extent);
+
+/* For operations that have the whole extent for themselves: they choose where
+ * grains lie, and keep account of the room.
+ *
+ * Set the entry of GRAIN, whose table exists.  What the old entry named is
+ * not freed: it is used again after the next grain_extent_flush, not before
+ * (invariant 4), and what ENTRY names is written already (invariant 1).
+ */
+extern int grain_extent_set_entry (struct extent *extent, uint64_t grain,
+                                   uint64_t entry, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* The file ends at END, or is to be cut there by grain_extent_finish. */
+extern void grain_extent_set_end (struct extent *extent, uint64_t end)
+  __attribute__ ((nonnull (1)));
 
 #define GRAIN_EXTENT_WRITE_OPS                                \
   .write = grain_extent_write, .zero = grain_extent_zero,     \
