@@ -431,6 +431,8 @@ disk_finish (struct disk *disk, struct vmdk_error *err)
 {
   if (disk_flush (disk, err) == -1)
     return -1;
+  if (disk->committer && link_is_stale (disk->top))
+    return 0; /* it is cleaned at the next open */
   for (size_t i = 0; disk->committer && i < disk->top->nr_extents; i++) {
     struct extent *extent = disk->top->extents[i];
 

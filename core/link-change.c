@@ -484,29 +484,16 @@ changes_in_place (const struct text_place *place, const char *text, size_t len)
          && text_differs_in_one_sector (place->offset, place->text, text, len);
 }
 
-/* The extent is not written while the end of its file is in the way, nor when
- * it does not know its own header any more.
- */
-static const char left_behind[] =
-  "its descriptor could not be replaced, open the disk again";
-static const char has_grown[] =
-  "its descriptor has grown, open the disk again";
-
 static int
 replace_embedded (struct link *link, const char *text, size_t len,
                   struct vmdk_error *err)
 {
-  struct extent *extent = link->extents[0];
   bool grown;
-  const int r = embedded_text_replace (extent, text, len, &link->changes.tail,
-                                       &grown, err);
+  const int r = embedded_text_replace (link->extents[0], text, len,
+                                       &link->changes.tail, &grown, err);
 
-  if (extent->why_read_only == left_behind)
-    extent->why_read_only = NULL;
-  if (!extent->why_read_only && link->changes.tail != 0)
-    extent->why_read_only = left_behind;
-  if (!extent->why_read_only && grown)
-    extent->why_read_only = has_grown;
+  /* For good: the extent has read its header, and writes it. */
+  link->changes.grown |= grown;
   return r;
 }
 
@@ -628,15 +615,35 @@ begin_changes (struct link *link, struct vmdk_error *err)
                                 len, err);
 }
 
+/* With the lock held.  The end of an extent's file may be in the way, or the
+ * extent does not know its own header any more.
+ */
+static bool
+is_stale (const struct link *link)
+{
+  return link->changes.tail != 0 || link->changes.grown;
+}
+
+bool
+link_is_stale (struct link *link)
+{
+  LOCK_FOR_SCOPE (&link->changes.lock);
+
+  return is_stale (link);
+}
+
 int
 link_begin_changes (struct link *link, struct vmdk_error *err)
 {
   LOCK_FOR_SCOPE (&link->changes.lock);
 
-  if (link->changes.begun)
-    return 0;
-  if (begin_changes (link, err) == -1)
+  if (!link->changes.begun && begin_changes (link, err) == -1)
     return fail_prefix (err, "%s", NAME (link->name));
   link->changes.begun = true;
+  if (is_stale (link))
+    return fail (err, ERR_READ_ONLY,
+                 "%s: cannot be written any more, because its descriptor was "
+                 "replaced: open the disk again",
+                 NAME (link->name));
   return 0;
 }

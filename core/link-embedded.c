@@ -411,7 +411,8 @@ cut_tail (struct media *media, uint64_t *tail, struct vmdk_error *err)
 {
   if (*tail == 0)
     return 0;
-  if ((media->size > *tail && media_truncate (media, *tail, err) == -1)
+  /* A write that failed may have made the file longer than media->size. */
+  if (media_truncate (media, *tail, err) == -1
       || media_flush (media, err) == -1)
     return -1;
   *tail = 0;

@@ -56,6 +56,7 @@ struct link {
     pthread_mutex_t lock;
     bool begun; /* link_begin_changes was called with success */
     uint64_t tail; /* bytes: see embedded_text_replace in link-text.h */
+    bool grown;    /* see there */
   } changes;
   const struct open_rules *rules; /* borrowed */
 
@@ -96,6 +97,12 @@ extern int link_map (struct link *link, uint64_t offset, uint64_t count,
  */
 extern int link_begin_changes (struct link *link, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Whether the link is neither written nor finished before it is opened again:
+ * its descriptor was replaced in a way that its extents do not know of
+ * (link_replace_text in link-text.h).
+ */
+extern bool link_is_stale (struct link *link) __attribute__ ((nonnull (1)));
 
 /* The extent that holds byte OFFSET of the link. */
 extern size_t link_find_extent (const struct link *link, uint64_t offset)
