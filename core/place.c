@@ -10,6 +10,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,6 +118,35 @@ place_open (struct place *place, const char *path, bool lock,
     member = path + (slash - head) + 1;
   }
   return use_file (place, name, member, lock, err);
+}
+
+char *
+place_hint (const struct place *from, const struct place *to,
+            struct vmdk_error *err)
+{
+  CLEANUP_FREE char *folder = realpath (to->store->name, NULL);
+  CLEANUP_FREE char *own = realpath (from->store->name, NULL);
+  char *hint;
+
+  if (to->folder) {
+    fail (err, ERR_UNSUPPORTED,
+          "a disk in an archive cannot be a parent: extract it first");
+    return NULL;
+  }
+  if (!folder || !own) {
+    fail_errno (err, errno, "%s",
+                NAME (folder ? from->store->name : to->store->name));
+    return NULL;
+  }
+  if (strcmp (folder, own) == 0)
+    hint = strdup (to->name);
+  else if (asprintf (&hint, "%s/%s", strcmp (folder, "/") == 0 ? "" : folder,
+                     to->name)
+           == -1)
+    hint = NULL;
+  if (!hint)
+    fail_memory (err);
+  return hint;
 }
 
 void

@@ -34,6 +34,14 @@ extern int place_open (struct place *place, const char *path, bool lock,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
 
+/* How a descriptor in FROM's folder names TO, owned by the caller: by its bare
+ * name in the same folder, else by its absolute path.  ERR_UNSUPPORTED for a
+ * member of an archive.
+ */
+extern char *place_hint (const struct place *from, const struct place *to,
+                         struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
 /* Accepts all zeros. */
 extern void place_free (struct place *place) __attribute__ ((nonnull (1)));
 #define CLEANUP_PLACE __attribute__ ((cleanup (place_free)))

@@ -20,7 +20,16 @@
 #define COMMANDS(X) \
   X (info) \
   X (map) \
-  X (create)
+  X (chain) \
+  X (create) \
+  X (child) \
+  X (attach) \
+  X (rollback) \
+  X (commit) \
+  X (rebase) \
+  X (rename) \
+  X (unlink) \
+  X (meta)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* vmdkit commit: merge a child into its parent.  The work is done in
+ * merge.h.
+ */
+
+#include <config.h>
+
+#include "link-files.h"
+#include "merge.h"
+#include "tool.h"
+
+static int remove_child, dry_run;
+
+static const struct poptOption options[] = {
+  { "unlink", 0, POPT_ARG_NONE, &remove_child, 0,
+    "Remove the child afterwards", NULL },
+  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
+    "Only say what would be copied", NULL },
+  POPT_TABLEEND
+};
+
+static int
+print (const struct place *place, const struct merge_report *report)
+{
+  char copied[32], zeroed[32];
+
+  if (settings.json)
+    return print_json (json_pack (
+      "{s:o, s:o, s:I, s:I, s:b}", "file", json_text (place->text), "parent",
+      json_text (report->parent), "copied", (json_int_t) report->copied,
+      "zeroed", (json_int_t) report->zeroed, "dry-run", dry_run));
+  if (settings.quiet)
+    return EXIT_DONE;
+  printf ("%s: %s %s, %s zeroed\n", NAME (report->parent),
+          size_text (report->copied, copied, sizeof copied),
+          dry_run ? "would be copied" : "copied",
+          size_text (report->zeroed, zeroed, sizeof zeroed));
+  return print_finish ();
+}
+
+/* Its own children would be left without a parent: then it stays. */
+static int
+remove_merged (const struct place *place, const struct operation *operation)
+{
+  struct files_report report;
+  struct vmdk_error err;
+  const int r =
+    disk_unlink (place->store, place->name, false, operation, &report, &err);
+
+  files_report_free (&report);
+  return r == -1 ? tell_failure (place->text, &err) : EXIT_DONE;
+}
+
+static int
+commit (const char *text, const struct operation *operation)
+{
+  CLEANUP_PLACE struct place place = { 0 };
+  struct merge_report report = { 0 };
+  struct vmdk_error err;
+  int status;
+
+  if (place_find (&place, text, &err) == -1
+      || disk_merge (place.store, place.name, place.flags, operation, &report,
+                     &err)
+           == -1)
+    status = tell_failure (text, &err);
+  else
+    status = print (&place, &report);
+  if (status == EXIT_DONE && remove_child)
+    status = remove_merged (&place, operation);
+  free (report.parent);
+  return status;
+}
+
+static int
+run (const struct command *command, int argc, const char **argv)
+{
+  struct operation operation;
+  struct vmdk_error err;
+  const char **arguments;
+  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
+
+  if (status != -1)
+    return status;
+  if (operation_begin (&operation, "Merging", &err) == -1)
+    return tell_failure (NULL, &err);
+  operation.dry_run = dry_run;
+  status = commit (arguments[0], &operation);
+  operation_end (&operation);
+  return status;
+}
+
+const struct command command_commit = {
+  .name = "commit",
+  .arguments = "CHILD",
+  .summary = "Merge a child into its parent",
+  .run = run,
+};

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* vmdkit rename: a disk with all its files.  The work is done in
+ * link-files.h.
+ */
+
+#include <config.h>
+
+#include <string.h>
+
+#include "link-edit.h"
+#include "link-files.h"
+#include "tool-files.h"
+
+static int children, dry_run;
+
+static const struct poptOption options[] = {
+  { "children", 0, POPT_ARG_NONE, &children, 0,
+    "Let its children in the folder follow", NULL },
+  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
+    "Only say what would be renamed", NULL },
+  POPT_TABLEEND
+};
+
+/* How the disk names its parent from its new folder; NULL: as before.  A name
+ * that is not bare says where the parent is from anywhere, if it is absolute.
+ */
+static char *
+moved_hint (const struct place *from, const struct place *to,
+            const struct operation *operation, struct vmdk_error *err)
+{
+  CLEANUP_DESCRIPTOR struct descriptor *d =
+    link_look (from->store, from->name, from->flags, operation, NULL, err);
+  const char *hint = d ? descriptor_parent_hint (d) : NULL;
+  struct place parent = { .store = from->store };
+  char *path;
+
+  if (!hint || descriptor_parent_cid (d) == CID_NONE || hint[0] == '/')
+    return NULL;
+  parent.name = (char *) store_plain_name (hint);
+  path = place_hint (to, &parent, err);
+  return path;
+}
+
+static int
+rename_disk (const struct place *from, const struct place *to, bool same,
+             const struct operation *operation)
+{
+  struct vmdk_error err;
+  CLEANUP_FREE char *hint =
+    same ? NULL : moved_hint (from, to, operation, &err);
+  const struct rename_rules rules = {
+    .update_children = children,
+    .parent_hint = hint,
+  };
+  struct files_report report;
+  int status;
+
+  if (disk_rename (from->store, from->name, same ? from->store : to->store,
+                   to->name, &rules, operation, &report, &err)
+      == -1)
+    status = tell_failure (from->text, &err);
+  else
+    status = print_files (&report, dry_run);
+  if (status == EXIT_DONE && !children && report.nr_children > 0)
+    tell_note ("%s still names its parent %s: vmdkit rebase --unsafe, or "
+               "rename with --children, mends that",
+               NAME (report.children[0]), NAME (from->name));
+  files_report_free (&report);
+  return status;
+}
+
+static int
+find_and_rename (const char *old, const char *new,
+                 const struct operation *operation)
+{
+  CLEANUP_PLACE struct place from = { 0 }, to = { 0 };
+  struct vmdk_error err;
+  CLEANUP_FREE char *hint = NULL;
+
+  if (place_find (&from, old, &err) == -1)
+    return tell_failure (old, &err);
+  if (place_find (&to, new, &err) == -1)
+    return tell_failure (new, &err);
+  if (to.folder || from.folder) {
+    fail (&err, ERR_READ_ONLY, "nothing in an archive can be renamed");
+    return tell_failure (old, &err);
+  }
+  hint = place_hint (&from, &to, &err);
+  if (!hint)
+    return tell_failure (new, &err);
+  return rename_disk (&from, &to, !strchr (hint, '/'), operation);
+}
+
+static int
+run (const struct command *command, int argc, const char **argv)
+{
+  struct operation operation;
+  struct vmdk_error err;
+  const char **arguments;
+  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
+
+  if (status != -1)
+    return status;
+  if (operation_begin (&operation, NULL, &err) == -1)
+    return tell_failure (NULL, &err);
+  operation.dry_run = dry_run;
+  status = find_and_rename (arguments[0], arguments[1], &operation);
+  operation_end (&operation);
+  return status;
+}
+
+const struct command command_rename = {
+  .name = "rename",
+  .arguments = "OLD NEW",
+  .summary = "Rename a disk with all its files",
+  .run = run,
+};

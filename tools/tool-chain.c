@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* What the commands on children and parents share.  See tool-chain.h. */
+
+#include <config.h>
+
+#include <stdlib.h>
+
+#include "child.h"
+#include "disk.h"
+#include "tool-chain.h"
+
+int
+pair_find (struct pair *pair, const char *child, const char *parent)
+{
+  struct vmdk_error err;
+
+  *pair = (struct pair){ 0 };
+  if (place_find (&pair->child, child, &err) == -1) {
+    tell_failure (child, &err);
+    return -1;
+  }
+  if (!parent)
+    return 0;
+  if (place_find (&pair->parent, parent, &err) == -1
+      || !(pair->hint = place_hint (&pair->child, &pair->parent, &err))) {
+    tell_failure (parent, &err);
+    return -1;
+  }
+  pair->new_parent = (struct new_parent){
+    .store = pair->parent.store,
+    .name = pair->parent.name,
+    .flags = pair->parent.flags,
+    .hint = pair->hint,
+  };
+  return 0;
+}
+
+void
+pair_free (struct pair *pair)
+{
+  place_free (&pair->child);
+  place_free (&pair->parent);
+  free (pair->hint);
+}
+
+/* -- New children ------------------------------------------------------- */
+
+static char *type, *grain_size;
+
+const struct poptOption child_options[] = {
+  { "type", 't', POPT_ARG_STRING, &type, 0,
+    "monolithicSparse (default), split-sparse or vmfsSparse", "TYPE" },
+  { "grain-size", 0, POPT_ARG_STRING, &grain_size, 0, "Unit of allocation",
+    "SIZE" },
+  POPT_TABLEEND
+};
+
+/* Returns -1 to go on, or an exit code. */
+static int
+words_to_rules (const struct command *command, struct child_rules *rules)
+{
+  struct vmdk_error err;
+  const int found =
+    type ? disk_type_parse (type) : (int) DISK_MONOLITHIC_SPARSE;
+
+  if (found == -1)
+    return usage_error (command, "there is no type '%s'", type);
+  *rules = (struct child_rules){ .type = (enum disk_type) found };
+  if (grain_size && size_parse (grain_size, &rules->grain_size, &err) == -1)
+    return usage_error (command, "%s", err.text);
+  return -1;
+}
+
+/* The parent is only read. */
+static int
+create (const struct pair *pair, const struct child_rules *rules,
+        const struct operation *operation)
+{
+  CLEANUP_DISK struct disk *parent = NULL;
+  struct vmdk_error err;
+
+  parent = disk_open (pair->parent.store, pair->parent.name,
+                      pair->parent.flags, &operation->rules, &err);
+  if (!parent)
+    return tell_failure (pair->parent.text, &err);
+  if (disk_create_child (pair->child.store, pair->child.name, parent,
+                         pair->hint, rules, &err)
+      == -1)
+    return tell_failure (pair->child.text, &err);
+  if (settings.json)
+    return print_json (json_pack (
+      "{s:o, s:o, s:s, s:I}", "file", json_text (pair->child.text), "parent",
+      json_text (pair->hint), "type", disk_type_name (rules->type), "capacity",
+      (json_int_t) disk_size (parent)));
+  return EXIT_DONE;
+}
+
+int
+make_child (const struct command *command, const char *parent,
+            const char *child)
+{
+  struct child_rules rules;
+  struct operation operation;
+  struct vmdk_error err;
+  struct pair pair;
+  int status = words_to_rules (command, &rules);
+
+  if (status != -1)
+    return status;
+  if (operation_begin (&operation, NULL, &err) == -1)
+    return tell_failure (NULL, &err);
+  status = pair_find (&pair, child, parent) == 0
+             ? create (&pair, &rules, &operation)
+             : EXIT_FAILED;
+  pair_free (&pair);
+  operation_end (&operation);
+  return status;
+}
