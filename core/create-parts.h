@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* Private to the makers of new links: create.c (types, files, their order),
- * create-text.c (the descriptor), create-extent.c (the layouts of extents)
- * and child.c (a link over another).
+ * create-text.c (the descriptor), create-extent.c (the layouts of extents),
+ * child.c (a link over another) and convert.c (a copy of a disk).
  *
  * A struct new_link is a whole plan: whoever fills it in decides everything,
  * and new_link_make either makes exactly that or leaves nothing behind.
@@ -61,12 +61,23 @@ struct new_link {
   const char *adapter;
   struct disk_geometry geometry;
   unsigned hw_version;
+  const char *uuid;          /* NULL: a new one, or none for a child */
+  const char *tools_version; /* NULL: none */
 };
 
 /* Check GRAIN_SIZE in bytes and set link->grain; link->kind is set. */
 extern int new_link_set_grain (struct new_link *link, uint64_t grain_size,
                                struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* Whether the type can hold as much; link->grain is set. */
+extern int new_link_check_size (const struct new_link *link,
+                                struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Whether ADAPTER is one of those that descriptors name. */
+extern int new_link_check_adapter (const char *adapter, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 extern int new_link_make (struct store *store, const char *name,
                           const struct new_link *link, struct vmdk_error *err)

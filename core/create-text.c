@@ -231,7 +231,11 @@ print_database (FILE *out, const struct new_link *link)
   print_long_content_id (out, link->cid);
   if (link->kind->thin)
     fprintf (out, "ddb.thinProvisioned = \"1\"\n");
-  if (!link->hint)
+  if (link->tools_version)
+    fprintf (out, "ddb.toolsVersion = \"%s\"\n", link->tools_version);
+  if (link->uuid)
+    fprintf (out, "ddb.uuid = \"%s\"\n", link->uuid);
+  else if (!link->hint)
     print_uuid (out);
   fprintf (out, "ddb.virtualHWVersion = \"%u\"\n", link->hw_version);
 }

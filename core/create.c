@@ -192,8 +192,8 @@ max_sectors (const struct new_link *link)
                              !link->kind->suffix);
 }
 
-static int
-check_size (const struct new_link *link, struct vmdk_error *err)
+int
+new_link_check_size (const struct new_link *link, struct vmdk_error *err)
 {
   const uint64_t max = max_sectors (link);
   char grains[64] = "";
@@ -330,7 +330,7 @@ new_link_make (struct store *store, const char *name,
   struct making m = { .store = store, .name = name, .link = link };
   CLEANUP_FREE char *text = NULL;
 
-  if (check_size (link, err) == -1)
+  if (new_link_check_size (link, err) == -1)
     return -1;
   m.text = text = new_link_text (link, name, &m.len, err);
   if (!text || check_not_there (store, name, err) == -1)
@@ -344,18 +344,13 @@ new_link_make (struct store *store, const char *name,
 
 /* -- The public face ---------------------------------------------------- */
 
-static int
-check_rules (const struct create_rules *rules, const char *adapter,
-             struct vmdk_error *err)
+int
+new_link_check_adapter (const char *adapter, struct vmdk_error *err)
 {
   static const char *const adapters[] = { "ide", "buslogic", "lsilogic",
                                           "legacyESX" };
   bool known = false;
 
-  if (rules->size == 0 || rules->size % SECTOR_SIZE != 0)
-    return fail (err, ERR_ARGUMENT,
-                 "a size of %" PRIu64 " bytes is not a multiple of %d above 0",
-                 rules->size, SECTOR_SIZE);
   for (size_t i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
     known = known || strcmp (adapter, adapters[i]) == 0;
   if (!known)
@@ -364,6 +359,17 @@ check_rules (const struct create_rules *rules, const char *adapter,
                  "legacyESX",
                  NAME (adapter));
   return 0;
+}
+
+static int
+check_rules (const struct create_rules *rules, const char *adapter,
+             struct vmdk_error *err)
+{
+  if (rules->size == 0 || rules->size % SECTOR_SIZE != 0)
+    return fail (err, ERR_ARGUMENT,
+                 "a size of %" PRIu64 " bytes is not a multiple of %d above 0",
+                 rules->size, SECTOR_SIZE);
+  return new_link_check_adapter (adapter, err);
 }
 
 int
