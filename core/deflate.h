@@ -10,18 +10,25 @@
 #ifndef VMDKIT_DEFLATE_H
 #define VMDKIT_DEFLATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cleanup.h"
 #include "error.h"
 
+#define DEFLATE_FAST 0 /* as fast as can be: with ISA-L if it is built in */
 #define DEFLATE_DEFAULT_LEVEL 6
+#define DEFLATE_BEST 12 /* zlib ends at 9 */
+
+/* "fast", "default", "best", or a number from 1 to 12.  False for others. */
+extern bool deflate_level_parse (const char *text, int *level)
+  __attribute__ ((nonnull (1, 2)));
 
 struct deflater_pool;
 struct deflater;
 
-/* LEVEL is 1 (fast) to 9 (small). */
+/* LEVEL is DEFLATE_FAST, or 1 (less work) to DEFLATE_BEST (less room). */
 extern struct deflater_pool *deflater_pool_new (int level,
                                                 struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2)));
