@@ -147,20 +147,19 @@ open_place (struct chain *chain, const struct chain_rules *rules,
 }
 
 /* A merge of CHILD into its parent begins with giving the parent the child's
- * own ID (merge.h); killed right then, it left the child complete.  It may be
- * read; written, it would get another ID.
+ * own ID (merge.h); killed right then, it left the child complete.  When it is
+ * written, which gives it another ID, its parentCID follows.
  */
 static bool
 is_being_merged (const struct link *child, uint32_t parent_cid)
 {
   uint32_t own;
 
-  return !child->writable && descriptor_cid (child->descriptor, &own)
-         && own == parent_cid;
+  return descriptor_cid (child->descriptor, &own) && own == parent_cid;
 }
 
 static int
-check_cid (const struct link *child, const struct link *parent,
+check_cid (struct link *child, const struct link *parent,
            struct vmdk_error *err)
 {
   const uint32_t wanted = descriptor_parent_cid (child->descriptor);
@@ -174,8 +173,9 @@ check_cid (const struct link *child, const struct link *parent,
   if (cid != wanted && is_being_merged (child, cid)) {
     log_warning (&child->rules->log,
                  "%s: a commit into its parent %s was interrupted: run it "
-                 "again before writing",
+                 "again",
                  NAME (child->name), NAME (parent->name));
+    child->changes.new_parent_cid = cid;
     return 0;
   }
   if (cid != wanted)
@@ -223,7 +223,7 @@ accept_parent (struct chain *chain, struct link *link, struct store *folder,
  */
 static int
 try_places (struct chain *chain, const struct chain_rules *rules,
-            const struct link *child, const struct parent_places *places,
+            struct link *child, const struct parent_places *places,
             struct vmdk_error *err)
 {
   struct second_choice second = { 0 };
@@ -285,7 +285,7 @@ static int
 open_parent (struct chain *chain, const struct chain_rules *rules,
              struct vmdk_error *err)
 {
-  const struct link *child = chain->links[chain->nr_links - 1];
+  struct link *child = chain->links[chain->nr_links - 1];
   const char *hint = descriptor_parent_hint (child->descriptor);
   struct parent_places places = VECTOR_EMPTY;
   int r;

@@ -99,6 +99,19 @@ set_new_ids (struct descriptor *d, struct vmdk_error *err)
   return 0;
 }
 
+/* After an interrupted merge: see chain.c. */
+static int
+set_parent_id (const struct link *link, struct descriptor *d,
+               struct vmdk_error *err)
+{
+  char text[9];
+
+  if (link->changes.new_parent_cid == 0)
+    return 0;
+  snprintf (text, sizeof text, "%08" PRIx32, link->changes.new_parent_cid);
+  return descriptor_set (d, "parentCID", text, err);
+}
+
 /* What VMware tracked of changes knows nothing of ours; a backup made by it
  * would lack them.
  */
@@ -578,6 +591,7 @@ begin_with_new_text (struct link *link, const struct text_place *place,
   size_t len;
 
   if (!d || (!has_ids && set_new_ids (d, err) == -1)
+      || set_parent_id (link, d, err) == -1
       || drop_change_tracking (d, &dropped, err) == -1)
     return -1;
   new = descriptor_print (d, &len, err);
@@ -608,7 +622,7 @@ begin_changes (struct link *link, struct vmdk_error *err)
   has_ids = len == place.len && memcmp (text, place.text, len) == 0
             && change_ids (d, text, place.offset);
   if (!has_ids || descriptor_get (d, "changeTrackPath")
-      || link->changes.tail != 0)
+      || link->changes.tail != 0 || link->changes.new_parent_cid != 0)
     return begin_with_new_text (link, &place, has_ids ? text : place.text,
                                 has_ids, err);
   return text_write_difference (place.media, place.offset, place.text, text,

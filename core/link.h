@@ -55,6 +55,7 @@ struct link {
   struct {
     pthread_mutex_t lock;
     bool begun; /* link_begin_changes was called with success */
+    uint32_t new_parent_cid; /* to be written with the first change; or 0 */
     uint64_t tail; /* bytes: see embedded_text_replace in link-text.h */
     bool grown;    /* see there */
   } changes;
