@@ -132,6 +132,7 @@ open_place (struct chain *chain, const struct chain_rules *rules,
     .names = &rules->names,
     .media = open_place_media (child, place, folder, err),
     .name = slash ? slash + 1 : place->path,
+    .inspector = rules->inspector,
   };
   struct link *link;
 
@@ -249,7 +250,8 @@ try_places (struct chain *chain, const struct chain_rules *rules,
     else
       second = (struct second_choice){ link, folder };
   }
-  if (second.link && rules->ignore_cid && rules->writable)
+  if (second.link && rules->ignore_cid && rules->writable
+      && !rules->inspector)
     first.kind = ERR_READ_ONLY; /* nobody knows what would be copied up */
   else if (second.link && rules->ignore_cid) {
     log_warning (&chain->rules.log, "%s", first.text);
@@ -338,7 +340,8 @@ check_files_differ (const struct chain *chain, struct vmdk_error *err)
     return fail_memory (err);
   for (size_t i = 0; i < chain->nr_links; i++)
     for (size_t j = 0; j < chain->links[i]->nr_extents; j++) {
-      const struct media *media = chain->links[i]->extents[j]->media;
+      const struct extent *extent = chain->links[i]->extents[j];
+      const struct media *media = extent ? extent->media : NULL;
 
       if (media && (media->identity.device || media->identity.inode))
         uses[n++] = (struct use){ media->identity, i };
@@ -389,6 +392,35 @@ check_no_child (const struct link *top, const struct vmdk_log *log,
   return -1;
 }
 
+/* Whether to go on although ERR is wrong with the chain from LINK on. */
+static bool
+is_only_told (const struct chain_rules *rules, const struct link *link,
+              const struct vmdk_error *err)
+{
+  const struct inspector *inspector = rules->inspector;
+
+  if (!inspector || !error_is_about_disk (err))
+    return false;
+  inspector->bad_chain (inspector->opaque, link->name, err);
+  return true;
+}
+
+static int
+open_parents (struct chain *chain, const struct chain_rules *rules,
+              struct vmdk_error *err)
+{
+  while (link_has_parent (chain->links[chain->nr_links - 1]))
+    if (open_parent (chain, rules, err) == -1) {
+      if (!is_only_told (rules, chain->links[chain->nr_links - 1], err))
+        return -1;
+      break;
+    }
+  if (check_files_differ (chain, err) == -1
+      && !is_only_told (rules, chain->links[0], err))
+    return -1;
+  return 0;
+}
+
 static int
 open_links (struct chain *chain, struct store *store, const char *name,
             enum store_open_flags flags, const struct chain_rules *rules,
@@ -403,6 +435,7 @@ open_links (struct chain *chain, struct store *store, const char *name,
                          flags | (rules->writable ? STORE_WRITABLE : 0), err),
     .lone_extent = rules->lone_extent,
     .writable = rules->writable,
+    .inspector = rules->inspector,
   };
   struct link *top;
 
@@ -411,28 +444,27 @@ open_links (struct chain *chain, struct store *store, const char *name,
   top = link_open (&source, err);
   if (!top)
     return -1;
-  if (!rules->single_link && check_new_link (chain, top, err) == -1) {
+  if (!rules->single_link && check_new_link (chain, top, err) == -1
+      && !is_only_told (rules, top, err)) {
     link_close (top);
     return -1;
   }
   if (add_link (chain, top, err) == -1)
     return -1;
-  if (rules->writable
+  if (rules->writable && !rules->inspector
       && (check_writable (rules, top, err) == -1
           || (!rules->keep_cid
               && check_no_child (top, &chain->rules.log, err) == -1)))
     return -1;
   top->changes.begun = rules->keep_cid;
 
-  while (!rules->single_link
-         && link_has_parent (chain->links[chain->nr_links - 1]))
-    if (open_parent (chain, rules, err) == -1)
-      return -1;
+  if (!rules->single_link && open_parents (chain, rules, err) == -1)
+    return -1;
   if (chain->nr_links >= CHAIN_WARN_LINKS)
     log_warning (&chain->rules.log,
                  "%s: the chain has %zu links; vSphere allows 32 snapshots",
                  NAME (name), chain->nr_links);
-  return check_files_differ (chain, err);
+  return 0;
 }
 
 struct chain *

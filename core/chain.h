@@ -48,6 +48,11 @@ struct chain_rules {
    */
   bool keep_cid;
 
+  /* NULL: all has to be well.  With one, a parent that cannot be had ends the
+   * chain.
+   */
+  const struct inspector *inspector;
+
   /* The parent of the first link, in place of its hint; a path of the
    * operator's.  Then folders to look in for parents that are not where
    * their hints say.  Borrowed for the call.

@@ -62,6 +62,7 @@ struct cowd {
   struct grain_index index;
   struct grain_writer writer; /* if it is writable */
   uint64_t gd_end;            /* sector */
+  struct cowd_header header;  /* as it was at open */
 };
 
 static const struct cowd *
@@ -182,6 +183,33 @@ cowd_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
   return grain_index_damage (&cowd->index, offset, err);
 }
 
+/* Behind freeSector is room that ESX obtained ahead. */
+static void
+cowd_layout (struct extent *extent, struct extent_layout *layout)
+{
+  struct cowd *cowd = (struct cowd *) extent;
+  const uint64_t start = sectors_to_bytes (cowd->gd_end);
+
+  *layout = (struct extent_layout){
+    .index = &cowd->index,
+    .capacity = cowd->header.nr_sectors,
+    .unclean = cowd->header.unclean_shutdown,
+    .unclean_at = COWD_UNCLEAN_AT,
+    .unclean_size = 4,
+    .free_sector_at = COWD_FREE_SECTOR_AT,
+    .free_sector = cowd->header.free_sector,
+    .start = start,
+    .end = max_u64 (start, min_u64 (extent->media->size,
+                                    sectors_to_bytes (
+                                      cowd->header.free_sector))),
+    .unit = SECTOR_SIZE,
+  };
+  extent_layout_add (layout, "the header", 0, COWD_HEADER_SIZE);
+  extent_layout_add (layout, "the grain directory",
+                     cowd->index.directory_offset,
+                     start - cowd->index.directory_offset);
+}
+
 static void
 cowd_close (struct extent *extent)
 {
@@ -270,6 +298,7 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
 
 static const struct extent_ops cowd_ops = {
   .name = "COWD",
+  .layout = cowd_layout,
   .map = cowd_map,
   .read = cowd_read,
   GRAIN_EXTENT_WRITE_OPS,
@@ -411,6 +440,7 @@ set_layout (struct cowd *cowd, const struct cowd_header *h)
 {
   const uint64_t per_sector = SECTOR_SIZE / COWD_ENTRY_SIZE;
 
+  cowd->header = *h;
   cowd->gd_end = h->gd_offset + div_round_up (h->nr_gd_entries, per_sector);
   cowd->extent.grain_size = sectors_to_bytes (h->grain_size);
   cowd->extent.can_be_absent = true;

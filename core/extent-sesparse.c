@@ -96,6 +96,8 @@ struct sesparse {
   struct extent extent;
   struct grain_index index;
   struct se_region tables, grains;
+  uint64_t capacity; /* sectors, as the header says */
+  bool dirty;        /* the journal was not replayed */
   struct grain_overwriter writer; /* if it is writable */
 };
 
@@ -229,6 +231,27 @@ sesparse_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
   return grain_index_damage (&se->index, offset, err);
 }
 
+/* What else the file holds, and which of the grains are free, only ESXi can
+ * say.
+ */
+static void
+sesparse_layout (struct extent *extent, struct extent_layout *layout)
+{
+  struct sesparse *se = (struct sesparse *) extent;
+  const uint64_t grains = sectors_to_bytes (se->grains.start);
+  const uint64_t tables = sectors_to_bytes (se->tables.start);
+  const uint64_t within = grains % extent->grain_size;
+
+  *layout = (struct extent_layout){
+    .index = &se->index,
+    .capacity = se->capacity,
+    .unclean = se->dirty,
+    .unit = tables % extent->grain_size == within ? extent->grain_size
+                                                  : SECTOR_SIZE,
+    .base = within,
+  };
+}
+
 static void
 sesparse_close (struct extent *extent)
 {
@@ -239,6 +262,7 @@ sesparse_close (struct extent *extent)
 
 static const struct extent_ops sesparse_ops = {
   .name = "seSparse",
+  .layout = sesparse_layout,
   .map = sesparse_map,
   .read = sesparse_read,
   .close = sesparse_close,
@@ -277,6 +301,7 @@ sesparse_flush (struct extent *extent, struct vmdk_error *err)
 
 static const struct extent_ops sesparse_written_ops = {
   .name = "seSparse",
+  .layout = sesparse_layout,
   .map = sesparse_map,
   .read = sesparse_read,
   .write = sesparse_write,
@@ -565,6 +590,7 @@ set_layout (struct sesparse *se, const struct se_header *h)
 {
   se->tables = h->regions[SE_TABLES];
   se->grains = h->regions[SE_GRAINS];
+  se->capacity = h->capacity;
   se->extent.grain_size = sectors_to_bytes (SE_GRAIN_SECTORS);
   se->extent.can_be_absent = true;
   se->index.extent = &se->extent;
@@ -592,6 +618,7 @@ extent_sesparse_open (const struct extent_source *source,
            == -1)
     return NULL;
   set_layout (se, &header);
+  se->dirty = state.replay_journal != 0;
   if (grain_index_init (&se->index, err) == -1
       || (source->writable
           && start_writer (se, source, state.replay_journal, err) == -1))

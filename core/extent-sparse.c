@@ -269,6 +269,37 @@ sparse_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
 }
 
 static void
+sparse_layout (struct extent *extent, struct extent_layout *layout)
+{
+  struct extent_sparse *sparse = (struct extent_sparse *) extent;
+  const struct sparse_header *h = &sparse->header;
+  const uint64_t directory_bytes =
+    sectors_to_bytes (sparse->directory_sectors);
+
+  *layout = (struct extent_layout){
+    .index = &sparse->index,
+    .header = h,
+    .capacity = h->capacity,
+    .unclean = h->unclean_shutdown,
+    .unclean_at = SPARSE_UNCLEAN_AT,
+    .unclean_size = 1,
+    .start = sparse->index.metadata_end,
+    .end = extent->media->size,
+    .unit = SECTOR_SIZE,
+  };
+  extent_layout_add (layout, "the header", 0, SPARSE_HEADER_SIZE);
+  if (h->descriptor_offset != 0)
+    extent_layout_add (layout, "the descriptor",
+                       sectors_to_bytes (h->descriptor_offset),
+                       sectors_to_bytes (h->descriptor_size));
+  extent_layout_add (layout, "the grain directory",
+                     sparse->index.directory_offset, directory_bytes);
+  if (sparse->index.mirror_offset != 0)
+    extent_layout_add (layout, "the redundant grain directory",
+                       sparse->index.mirror_offset, directory_bytes);
+}
+
+static void
 sparse_close (struct extent *extent)
 {
   struct extent_sparse *sparse = (struct extent_sparse *) extent;
@@ -314,6 +345,7 @@ static const struct grain_writer_rules writer_rules = {
 
 static const struct extent_ops ops = {
   .name = "sparse",
+  .layout = sparse_layout,
   .map = sparse_map,
   .read = sparse_read,
   GRAIN_EXTENT_WRITE_OPS,
@@ -342,21 +374,6 @@ check_writable (const struct extent_sparse *sparse, struct vmdk_error *err)
   return 0;
 }
 
-/* Where the metadata whose place the header names ends, in bytes. */
-static uint64_t
-metadata_end (const struct extent_sparse *sparse)
-{
-  const struct sparse_header *h = &sparse->header;
-  uint64_t end =
-    max_u64 (h->overhead, h->gd_offset + sparse->directory_sectors);
-
-  if (h->descriptor_offset != 0)
-    end = max_u64 (end, h->descriptor_offset + h->descriptor_size);
-  if (sparse->index.mirror_offset != 0)
-    end = max_u64 (end, h->rgd_offset + sparse->directory_sectors);
-  return sectors_to_bytes (end);
-}
-
 /* After a crash: bring the tables in order, find where the grains end. */
 static int
 start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
@@ -375,6 +392,21 @@ start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
   /* It is clean again once it has been closed. */
   sparse->writer.state.begun = h->unclean_shutdown;
   return 0;
+}
+
+/* Where the metadata whose place the header names ends, in bytes. */
+static uint64_t
+metadata_end (const struct extent_sparse *sparse)
+{
+  const struct sparse_header *h = &sparse->header;
+  uint64_t end =
+    max_u64 (h->overhead, h->gd_offset + sparse->directory_sectors);
+
+  if (h->descriptor_offset != 0)
+    end = max_u64 (end, h->descriptor_offset + h->descriptor_size);
+  if (sparse->index.mirror_offset != 0)
+    end = max_u64 (end, h->rgd_offset + sparse->directory_sectors);
+  return sectors_to_bytes (end);
 }
 
 struct extent *

@@ -265,6 +265,41 @@ start_writer (struct stream *stream, const struct extent_source *source,
   return stream->writer ? 0 : -1;
 }
 
+static void
+stream_layout (struct extent *extent, struct extent_layout *layout)
+{
+  struct stream *stream = (struct stream *) extent;
+  const struct sparse_header *h = &stream->header;
+  const uint64_t directory_bytes =
+    div_round_up (sparse_header_nr_tables (h) * 4, SECTOR_SIZE) * SECTOR_SIZE;
+  const uint64_t text_end = sectors_to_bytes (
+    h->descriptor_offset == 0 ? 1 : h->descriptor_offset + h->descriptor_size);
+
+  *layout = (struct extent_layout){
+    .index = stream->scan ? NULL : &stream->index,
+    .header = h,
+    .capacity = h->capacity,
+    .unclean = h->unclean_shutdown,
+    .start = max_u64 (text_end, sectors_to_bytes (h->overhead)),
+    .end = extent->media->size,
+    .unit = SECTOR_SIZE,
+    .first_lba = stream->first_lba,
+    .check_grain = stream_check_stored,
+  };
+  extent_layout_add (layout, "the header", 0, SPARSE_HEADER_SIZE);
+  if (h->descriptor_offset != 0)
+    extent_layout_add (layout, "the descriptor",
+                       sectors_to_bytes (h->descriptor_offset),
+                       sectors_to_bytes (h->descriptor_size));
+  if (stream->scan)
+    return;
+  extent_layout_add (layout, "the grain directory",
+                     stream->index.directory_offset, directory_bytes);
+  if (stream->index.mirror_offset != 0)
+    extent_layout_add (layout, "the redundant grain directory",
+                       stream->index.mirror_offset, directory_bytes);
+}
+
 /* -- Opening and closing ------------------------------------------------ */
 
 static void
@@ -284,6 +319,7 @@ stream_close (struct extent *extent)
 
 static const struct extent_ops stream_ops = {
   .name = "streamOptimized",
+  .layout = stream_layout,
   .map = stream_map,
   .read = stream_read,
   .readahead = stream_readahead,

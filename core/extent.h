@@ -87,8 +87,56 @@ enum zero_flags {
   ZERO_ADVICE = 4,   /* a trim: whole grains only, and only if it is cheap */
 };
 
+struct grain_index;
+struct sparse_header;
+
+/* How an extent with grains is laid out, for whoever checks all of it. */
+struct extent_layout {
+  struct grain_index *index; /* NULL: the extent has lost it */
+  const struct sparse_header *header; /* NULL: it has one of another kind */
+  uint64_t capacity; /* sectors, as the header says */
+  bool unclean;      /* the header says that a crash may have left it so */
+
+  /* Where it says so, and how many bytes are 0 when all is well; 0: it cannot
+   * be made to say otherwise.  And where it says (in 32 bits) which sector is
+   * the first behind all that is used; 0: nowhere.
+   */
+  uint64_t unclean_at, unclean_size;
+  uint64_t free_sector_at, free_sector;
+
+  /* What of the file the header itself names, in bytes; directories, but not
+   * tables.
+   */
+  struct extent_area {
+    const char *name;
+    uint64_t offset, length;
+  } areas[8];
+  size_t nr_areas;
+
+  /* The room of the file that either is named by something or is leaked, in
+   * bytes; END 0: nobody can say.
+   */
+  uint64_t start, end;
+
+  /* What grains begin at multiples of, and from where: bytes. */
+  uint64_t unit, base;
+
+  /* Of a format with stored grains of any length: check what is at
+   * MEDIA_OFFSET, where the entry of GRAIN leads, but for the contents, and
+   * tell how many bytes it takes.  NULL: a grain is a grain.  Such grains
+   * may count their sectors from FIRST_LBA on.
+   */
+  uint64_t first_lba;
+  int (*check_grain) (struct extent *extent, uint64_t grain,
+                      uint64_t media_offset, uint64_t *length,
+                      struct vmdk_error *err);
+};
+
 struct extent_ops {
   const char *name; /* "sparse", for messages */
+
+  /* Describe the extent.  NULL: there is nothing to say of it. */
+  void (*layout) (struct extent *extent, struct extent_layout *layout);
 
   /* Describe the run that starts at OFFSET, at most COUNT bytes.  The range
    * lies within the extent and is not empty.  Damage is a state, not an
@@ -203,6 +251,16 @@ extern int extent_zero (struct extent *extent, uint64_t count, uint64_t offset,
                         unsigned flags, const struct below *below,
                         struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
+
+/* Another area that a header names; of no length if COUNT is 0. */
+static inline void
+extent_layout_add (struct extent_layout *layout, const char *name,
+                   uint64_t offset, uint64_t count)
+{
+  if (count > 0)
+    layout->areas[layout->nr_areas++] =
+      (struct extent_area){ name, offset, count };
+}
 
 /* Damage found while reading: prefix err with the extent's name and tell the
  * log, once for each PLACE (a grain's or table's number) and at most

@@ -272,7 +272,7 @@ open_extent (struct link *link, const struct link_source *source, size_t i,
     .disk_offset = link->starts[i],
     .single = link->nr_extents == 1,
     .has_parent = link_has_parent (link),
-    .writable = is_written (link, line),
+    .writable = is_written (link, line) && !source->inspector,
   };
 
   if (!self && needs_file (line)) {
@@ -283,7 +283,9 @@ open_extent (struct link *link, const struct link_source *source, size_t i,
   link->extents[i] = extent_open (&es, err);
   if (!link->extents[i])
     return -1;
-  return link->writable ? check_written (link->extents[i], line, err) : 0;
+  return link->writable && !source->inspector
+           ? check_written (link->extents[i], line, err)
+           : 0;
 }
 
 static int
@@ -341,7 +343,8 @@ check_files_differ (const struct link *link, struct vmdk_error *err)
     return fail_memory (err);
   for (size_t i = 0; i < link->nr_extents; i++) {
     const struct extent_line *line = descriptor_extent (link->descriptor, i);
-    const struct media *media = link->extents[i]->media;
+    const struct media *media =
+      link->extents[i] ? link->extents[i]->media : NULL;
 
     if (!media || !has_identity (&media->identity))
       continue;
@@ -387,15 +390,34 @@ lay_out (struct link *link, struct vmdk_error *err)
   return 0;
 }
 
+bool
+error_is_about_disk (const struct vmdk_error *err)
+{
+  return err->kind != ERR_SYSTEM && err->kind != ERR_LOCKED
+         && err->kind != ERR_READ_ONLY && err->kind != ERR_ARGUMENT;
+}
+
 static int
 open_extents (struct link *link, const struct link_source *source,
               struct media **self, struct vmdk_error *err)
 {
-  for (size_t i = 0; i < link->nr_extents; i++)
+  const struct inspector *inspector = source->inspector;
+
+  for (size_t i = 0; i < link->nr_extents; i++) {
     if (open_extent (link, source, i, i == 0 ? steal_ptr (self) : NULL, err)
-        == -1)
-      return prefix_extent (link, i, err);
-  return check_files_differ (link, err);
+        == 0)
+      continue;
+    prefix_extent (link, i, err);
+    if (!inspector || !error_is_about_disk (err))
+      return -1;
+    inspector->bad_extent (inspector->opaque, link->name, i, err);
+  }
+  if (check_files_differ (link, err) == 0)
+    return 0;
+  if (!inspector || !error_is_about_disk (err))
+    return -1;
+  inspector->bad_chain (inspector->opaque, link->name, err);
+  return 0;
 }
 
 /* A log whose messages begin with a name: a descriptor does not know the
@@ -534,7 +556,7 @@ bool
 link_can_be_absent (const struct link *link)
 {
   for (size_t i = 0; i < link->nr_extents; i++)
-    if (link->extents[i]->can_be_absent)
+    if (!link->extents[i] || link->extents[i]->can_be_absent)
       return true;
   return false;
 }

@@ -66,6 +66,28 @@ struct link {
   size_t nr_stores;
 };
 
+/* For whoever examines damaged disks (check.h): what is wrong is told, and the
+ * rest is opened all the same.  With an inspector a writable link has files
+ * that can be written, and are locked so, but its extents are opened for
+ * reading.
+ */
+struct inspector {
+  /* Extent I of the link NAME does not open: its place stays NULL. */
+  void (*bad_extent) (void *opaque, const char *name, size_t i,
+                      const struct vmdk_error *err);
+
+  /* Something is wrong with the link NAME as one of a chain, or with its
+   * parent; the chain may end with it.
+   */
+  void (*bad_chain) (void *opaque, const char *name,
+                     const struct vmdk_error *err);
+  void *opaque;
+};
+
+/* Whether ERR is about the disk, and not about our using it. */
+extern bool error_is_about_disk (const struct vmdk_error *err)
+  __attribute__ ((nonnull (1)));
+
 struct link_source {
   const struct open_rules *rules; /* borrowed for the link's life */
   const struct name_rules *names; /* borrowed for the call */
@@ -74,6 +96,7 @@ struct link_source {
   struct media *media; /* the file NAME, opened; taken over in every case */
   bool lone_extent;    /* NAME is an extent to be read without a descriptor */
   bool writable;       /* MEDIA is, and its extents are to be */
+  const struct inspector *inspector; /* NULL: all has to be well */
 };
 
 extern struct link *link_open (const struct link_source *source,

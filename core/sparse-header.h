@@ -16,6 +16,7 @@
 #include "error.h"
 
 #define SPARSE_HEADER_SIZE 512
+#define SPARSE_UNCLEAN_AT 72 /* of one byte */
 #define SPARSE_MAGIC UINT32_C (0x564d444b) /* "KDMV" */
 #define SPARSE_MAGIC_UNFINISHED              \
   UINT32_C (0x766d646b) /* "kdmv": open-vmdk \

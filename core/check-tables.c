@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Directories, tables and their redundant copies, entry by entry.  See
+ * check.h for what is mended.
+ *
+ * A table that has to be made is appended to the file, and named when it is
+ * durable.  Changes of entries are a few bytes within one sector: whichever
+ * of them have reached the medium at a crash, a reader finds each grain where
+ * he found it before.
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "check-parts.h"
+#include "checked.h"
+#include "grain-directory.h"
+
+/* Tables that were appended and wait to be named. */
+#define MAX_NEW_TABLES 256
+
+/* Entries are 32-bit sector numbers, of the formats that have copies. */
+#define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
+
+struct mending {
+  struct extent_check *check;
+  uint64_t end; /* where the next table is appended */
+  struct new_table {
+    uint64_t nr, offset;
+    bool mirror;
+  } tables[MAX_NEW_TABLES];
+  size_t nr_tables;
+};
+
+/* -- Mending ------------------------------------------------------------ */
+
+static int
+write_bytes (struct extent_check *check, uint64_t offset, const void *bytes,
+             uint64_t count, struct vmdk_error *err)
+{
+  if (!check->checker->repairer)
+    return 0;
+  return repair_write (check->checker->repairer, check->extent->media,
+                       check->file, offset, bytes, count, err);
+}
+
+static int
+mend_entry (struct extent_check *check, const struct walked_copy *copy,
+            uint64_t i, uint64_t entry, struct vmdk_error *err)
+{
+  uint8_t bytes[8];
+
+  le64_store (bytes, entry);
+  return write_bytes (check, copy->offset + i * check->index->entry_size,
+                      bytes, check->index->entry_size, err);
+}
+
+static int
+name_new_tables (struct mending *mending, struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const struct grain_index *index = check->index;
+  struct repairer *repairer = check->checker->repairer;
+
+  if (!repairer)
+    return 0;
+  if (repair_commit (repairer, err) == -1)
+    return -1;
+  for (size_t i = 0; i < mending->nr_tables; i++) {
+    const struct new_table *table = &mending->tables[i];
+    const uint64_t directory =
+      table->mirror ? index->mirror_offset : index->directory_offset;
+    uint8_t bytes[8];
+
+    index->rules->name_table (index, bytes, table->offset);
+    if (write_bytes (check, directory + table->nr * index->entry_size, bytes,
+                     index->entry_size, err)
+        == -1)
+      return -1;
+  }
+  mending->nr_tables = 0;
+  return repair_commit (repairer, err);
+}
+
+/* Append a copy of ENTRIES, for the primary or the redundant directory. */
+static int
+add_table (struct mending *mending, uint64_t nr, bool mirror,
+           const uint8_t *entries, struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const uint64_t size = check->index->table_bytes;
+
+  if (!check->checker->repairer)
+    return 0;
+  if (mending->end == 0)
+    mending->end =
+      div_round_up (check->extent->media->size, SECTOR_SIZE) * SECTOR_SIZE;
+  if (mending->end + size > MAX_FILE_SIZE)
+    return fail (err, ERR_UNSUPPORTED,
+                 "%s: no table can be added: the file has %" PRIu64
+                 " bytes, and entries cannot name what lies beyond",
+                 NAME (check->file), mending->end);
+  if (mending->nr_tables == MAX_NEW_TABLES
+      && name_new_tables (mending, err) == -1)
+    return -1;
+  if (write_bytes (check, mending->end, entries, size, err) == -1)
+    return -1;
+  mending->tables[mending->nr_tables++] =
+    (struct new_table){ nr, mending->end, mirror };
+  mending->end += size;
+  return 0;
+}
+
+/* -- Entries ------------------------------------------------------------ */
+
+static enum run_state
+classify (const struct grain_index *index, uint64_t grain, uint64_t entry,
+          uint64_t *media_offset)
+{
+  if (entry == 0)
+    return RUN_ABSENT;
+  return index->rules->classify (index, grain, entry, media_offset);
+}
+
+enum run_state
+check_tables_see (const struct grain_index *index,
+                  const struct walked_table *table, uint64_t i,
+                  uint64_t *media_offset)
+{
+  const uint64_t grain = (table->nr << index->table_shift) + i;
+  const uint8_t *entries =
+    table->primary.entries ? table->primary.entries : table->mirror.entries;
+  uint64_t entry, copy;
+  enum run_state state;
+
+  if (!entries)
+    return RUN_DAMAGED;
+  entry = grain_entry_load (index, entries, i);
+  state = classify (index, grain, entry, media_offset);
+  if (state != RUN_DAMAGED || entries == table->mirror.entries
+      || !table->mirror.entries)
+    return state;
+  copy = grain_entry_load (index, table->mirror.entries, i);
+  return copy == 0 ? RUN_DAMAGED : classify (index, grain, copy, media_offset);
+}
+
+/* Where entry I of a copy is in the file. */
+static uint64_t
+place (const struct grain_index *index, const struct walked_copy *copy,
+       uint64_t i)
+{
+  return copy->offset + i * index->entry_size;
+}
+
+/* An entry that is bad, with nothing to mend it from. */
+static void
+tell_bad (struct extent_check *check, const struct walked_copy *copy,
+          uint64_t grain, uint64_t i, uint64_t entry, const char *why_not)
+{
+  struct vmdk_error why = { 0 };
+
+  check->index->rules->explain (check->index, grain, entry, &why);
+  check_tell (check->checker, CHECK_ENTRY, CHECK_ERROR, CHECK_STAYS,
+              place (check->index, copy, i), "%s%s", why.text, why_not);
+  check->nr_bad++;
+}
+
+/* One copy, or two that agree. */
+static void
+judge_one (struct extent_check *check, const struct walked_copy *copy,
+           uint64_t grain, uint64_t i)
+{
+  const uint64_t entry = grain_entry_load (check->index, copy->entries, i);
+  uint64_t media_offset = 0;
+
+  if (classify (check->index, grain, entry, &media_offset) == RUN_DAMAGED)
+    tell_bad (check, copy, grain, i, entry, "");
+}
+
+/* Both could be right. */
+static int
+judge_difference (struct extent_check *check, const struct walked_table *table,
+                  uint64_t grain, uint64_t i, uint64_t entry, uint64_t copy,
+                  struct vmdk_error *err)
+{
+  struct checker *checker = check->checker;
+  const uint64_t offset = place (check->index, &table->mirror, i);
+
+  if (check->layout.unclean) {
+    check_tell (checker, CHECK_COPIES_DIFFER, CHECK_NOTE,
+                check_mends (checker), offset,
+                "grain %" PRIu64 ": the redundant table has %" PRIu64
+                ", and the primary one, which counts after a crash, %" PRIu64,
+                grain, copy, entry);
+    return mend_entry (check, &table->mirror, i, entry, err);
+  }
+  check_tell (checker, CHECK_COPIES_DIFFER, CHECK_ERROR, CHECK_STAYS, offset,
+              "grain %" PRIu64 ": the primary table has %" PRIu64
+              " and the redundant one %" PRIu64
+              ", and both could be right: what is read is by the primary one; "
+              "if that is good, copy the disk with vmdkit convert",
+              grain, entry, copy);
+  check->nr_bad++;
+  return 0;
+}
+
+/* Two copies that differ. */
+static int
+judge_two (struct extent_check *check, const struct walked_table *table,
+           uint64_t grain, uint64_t i, struct vmdk_error *err)
+{
+  const struct grain_index *index = check->index;
+  const uint64_t entry = grain_entry_load (index, table->primary.entries, i);
+  const uint64_t copy = grain_entry_load (index, table->mirror.entries, i);
+  uint64_t ignored = 0;
+  const bool bad = classify (index, grain, entry, &ignored) == RUN_DAMAGED;
+  const bool bad_copy = classify (index, grain, copy, &ignored) == RUN_DAMAGED;
+  struct vmdk_error why = { 0 };
+
+  if (!bad && !bad_copy)
+    return judge_difference (check, table, grain, i, entry, copy, err);
+  if (bad && (bad_copy || copy == 0)) {
+    tell_bad (check, &table->primary, grain, i, entry,
+              bad_copy ? "; the redundant table's entry is bad too"
+                       : "; the redundant table says that it was never "
+                         "written");
+    return 0;
+  }
+  index->rules->explain (index, grain, bad ? entry : copy, &why);
+  if (bad) {
+    check_tell (check->checker, CHECK_ENTRY, CHECK_ERROR,
+                check_mends (check->checker),
+                place (index, &table->primary, i),
+                "%s; the redundant table has %" PRIu64, why.text, copy);
+    return mend_entry (check, &table->primary, i, copy, err);
+  }
+  check_tell (check->checker, CHECK_REDUNDANT_ENTRY, CHECK_ERROR,
+              check_mends (check->checker), place (index, &table->mirror, i),
+              "redundant table: %s; the primary table has %" PRIu64, why.text,
+              entry);
+  return mend_entry (check, &table->mirror, i, entry, err);
+}
+
+/* Grains behind the extent's end are not read. */
+static void
+judge_behind_end (struct extent_check *check, const struct walked_copy *copy,
+                  uint64_t grain, uint64_t i)
+{
+  const uint64_t entry = grain_entry_load (check->index, copy->entries, i);
+
+  if (entry != 0)
+    check_tell (check->checker, CHECK_BEHIND_END, CHECK_NOTE, CHECK_STAYS,
+                place (check->index, copy, i),
+                "grain %" PRIu64 " lies behind the end, and has an entry, "
+                "%" PRIu64,
+                grain, entry);
+  check->nr_bad += entry != 0; /* its room is no leak */
+}
+
+static bool
+same_entry (const struct grain_index *index, const struct walked_table *table,
+            uint64_t i)
+{
+  return grain_entry_load (index, table->primary.entries, i)
+         == grain_entry_load (index, table->mirror.entries, i);
+}
+
+static int
+judge_entries (struct extent_check *check, const struct walked_table *table,
+               struct vmdk_error *err)
+{
+  const struct grain_index *index = check->index;
+  const bool both = table->primary.entries && table->mirror.entries;
+  const struct walked_copy *one =
+    table->primary.entries ? &table->primary : &table->mirror;
+
+  if (!one->entries)
+    return 0;
+  for (uint64_t i = 0; i < index->entries_per_table; i++) {
+    const uint64_t grain = (table->nr << index->table_shift) + i;
+
+    if (grain >= index->nr_grains)
+      judge_behind_end (check, one, grain, i);
+    else if (!both || same_entry (index, table, i))
+      judge_one (check, one, grain, i);
+    else if (judge_two (check, table, grain, i, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* -- Tables ------------------------------------------------------------- */
+
+/* Where a table's entry in a directory is. */
+static uint64_t
+directory_place (const struct grain_index *index, uint64_t nr, bool mirror)
+{
+  return (mirror ? index->mirror_offset : index->directory_offset)
+         + nr * index->entry_size;
+}
+
+/* The primary directory does not name the table, or cannot mean it. */
+static int
+judge_primary (struct mending *mending, const struct walked_table *table,
+               struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const uint64_t at = directory_place (check->index, table->nr, false);
+  struct vmdk_error why = table->primary.bad;
+
+  if (table->primary.entry == 0)
+    fail (&why, ERR_DAMAGED,
+          "grain directory entry %" PRIu64
+          " is 0 and the redundant directory's is %" PRIu64,
+          table->nr, table->mirror.entry);
+  if (!table->mirror.entries) {
+    check_tell (check->checker, CHECK_DIRECTORY, CHECK_ERROR, CHECK_STAYS, at,
+                "%s%s", why.text,
+                table->mirror.is_bad
+                    && table->mirror.entry != table->primary.entry
+                  ? "; the redundant directory's is bad too"
+                  : "");
+    check->nr_bad++;
+    return 0;
+  }
+  check_tell (check->checker, CHECK_DIRECTORY, CHECK_ERROR,
+              check_mends (check->checker), at,
+              "%s; there is a redundant table", why.text);
+  return add_table (mending, table->nr, false, table->mirror.entries, err);
+}
+
+/* The same for the redundant one; the primary one is good. */
+static int
+judge_mirror (struct mending *mending, const struct walked_table *table,
+              struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const bool missing = table->mirror.entry == 0;
+
+  if (missing)
+    check_tell (check->checker, CHECK_REDUNDANT_DIRECTORY,
+                check->layout.unclean ? CHECK_NOTE : CHECK_ERROR,
+                check_mends (check->checker),
+                directory_place (check->index, table->nr, true),
+                "grain table %" PRIu64 " has no redundant copy", table->nr);
+  else
+    check_tell (check->checker, CHECK_REDUNDANT_DIRECTORY, CHECK_ERROR,
+                check_mends (check->checker),
+                directory_place (check->index, table->nr, true),
+                "redundant directory: %s", table->mirror.bad.text);
+  return add_table (mending, table->nr, true, table->primary.entries, err);
+}
+
+static int
+judge_table (struct mending *mending, const struct walked_table *table,
+             struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+
+  check->checker->result->nr_tables++;
+  if (!table->primary.entries) {
+    if (judge_primary (mending, table, err) == -1)
+      return -1;
+  }
+  else if (check->index->mirror_offset != 0 && !table->mirror.entries
+           && judge_mirror (mending, table, err) == -1)
+    return -1;
+  return judge_entries (check, table, err);
+}
+
+static int
+walk (struct mending *mending, struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const uint64_t nr_tables = check->index->nr_tables;
+  CLEANUP_TABLE_WALK struct table_walk *tables =
+    table_walk_new (check->index, err);
+  CLEANUP_FREE struct walked_table *table = malloc (sizeof *table);
+  uint64_t next = 0;
+
+  if (!tables)
+    return -1;
+  if (!table)
+    return fail_memory (err);
+  do {
+    if (table_walk_next (tables, table, err) == -1
+        || check_advance (check->checker, table->nr - next, err) == -1)
+      return -1;
+    next = table->nr;
+    if (next < nr_tables && judge_table (mending, table, err) == -1)
+      return -1;
+  } while (next < nr_tables);
+  return 0;
+}
+
+int
+check_tables (struct extent_check *check, struct vmdk_error *err)
+{
+  CLEANUP_FREE struct mending *mending = calloc (1, sizeof *mending);
+
+  if (!mending)
+    return fail_memory (err);
+  mending->check = check;
+  if (walk (mending, err) == -1 || name_new_tables (mending, err) == -1)
+    return -1;
+  grain_index_reload (check->index);
+  return 0;
+}
