@@ -180,17 +180,19 @@ note_directory (struct room *room, struct media *media, uint64_t offset,
   return 0;
 }
 
-/* Up to where FROM and the sectors behind it belong to nobody.  H names the
- * directory.
+/* Up to where FROM and the sectors behind it belong to nobody, whatever H
+ * says of the descriptor.  H names the directory.
  */
 static int
 find_room (struct media *media, const struct sparse_header *h, uint64_t from,
            uint64_t *end, struct vmdk_error *err)
 {
+  struct sparse_header without = *h;
   struct room room = { h, from, bytes_to_sectors (media->size) };
   bool use_redundant;
 
-  if (sparse_header_check (h, media->size, &use_redundant, err) == -1
+  without.descriptor_offset = 0;
+  if (sparse_header_check (&without, media->size, &use_redundant, err) == -1
       || note_directory (&room, media, h->gd_offset, err) == -1
       || (use_redundant
           && note_directory (&room, media, h->rgd_offset, err) == -1))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* What qemu makes of new disks and children: it finds nothing wrong, reads
- * zeros, writes into them, and what it wrote is what we read.  And qemu-img
- * itself lays out a sparse disk in the same way, byte for byte.
+/* What qemu makes of new disks and children, and of its own ones whose
+ * descriptors we changed: it finds nothing wrong, reads zeros, writes into
+ * them, and what it wrote is what we read.  And qemu-img itself lays out a
+ * sparse disk in the same way, byte for byte.
  */
 
 #include <config.h>
@@ -15,6 +16,7 @@
 #include "create-helper.h"
 #include "child.h"
 #include "create.h"
+#include "link-text.h"
 
 #define MIB (UINT64_C (1) << 20)
 #define GIB (UINT64_C (1) << 30)
@@ -271,6 +273,97 @@ test_children (void **state)
   }
 }
 
+/* Seven digits, as qemu writes one ID out of sixteen. */
+static void
+shorten_cid (const char *name)
+{
+  struct media *media =
+    store_open (store, name, STORE_FROM_FILE | STORE_WRITABLE, &f.err);
+  char area[20 * SECTOR_SIZE + 1] = "", *digits;
+
+  assert_non_null (media);
+  assert_int_equal (
+    media_pread (media, area, sizeof area - 1, SECTOR_SIZE, &f.err), 0);
+  digits = strstr (area, "\nCID=");
+  assert_non_null (digits);
+  digits += strlen ("\nCID=");
+  memcpy (digits, "c0ffee5", 7);
+  if (digits[7] != '\n')
+    memmove (digits + 7, digits + 8, strlen (digits + 8) + 1);
+  assert_int_equal (
+    media_pwrite (media, area, sizeof area - 1, SECTOR_SIZE, &f.err), 0);
+  media_close (media);
+}
+
+/* Write into NAME, or keep its contents and give it a longer text. */
+static void
+change (const char *name, bool contents)
+{
+  const struct chain_rules rules = { .open = f.rules,
+                                     .writable = true,
+                                     .keep_cid = !contents };
+  struct disk *disk = disk_open (store, name, STORE_FROM_FILE, &rules, &f.err);
+  struct descriptor *d;
+  struct link *link;
+  char value[1001] = "";
+  int r;
+
+  if (!disk)
+    print_error ("%s\n", f.err.text);
+  assert_non_null (disk);
+  link = chain_link (disk_chain (disk), 0);
+  if (contents)
+    r = disk_write (disk, "w", 1, 5 * MIB, &f.err);
+  else {
+    memset (value, 'v', sizeof value - 1);
+    d = link_text_now (link, &f.err);
+    assert_non_null (d);
+    assert_int_equal (descriptor_set (d, "ddb.comment", value, &f.err), 0);
+    assert_int_equal (descriptor_set (d, "ddb.toolsVersion", "1", &f.err), 0);
+    r = link_replace_text (link, d, &f.err);
+    descriptor_free (d);
+  }
+  if (r == -1)
+    print_error ("%s\n", f.err.text);
+  assert_int_equal (r, 0);
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  disk_close (disk);
+}
+
+/* qemu's own disks, whose IDs are short, after their texts were changed. */
+static void
+test_changed_texts (void **state)
+{
+  (void) state;
+  run ("qemu-img create -q -f vmdk a.vmdk 10M\n"
+       "qemu-io -f vmdk -c 'write -P 1 0 4M' a.vmdk > log");
+  shorten_cid ("a.vmdk");
+  change ("a.vmdk", true);
+  run ("grep -a -q '^CID=[1-9a-f][0-9a-f]\\{6\\}$' a.vmdk\n"
+       "! grep -a -q '^CID=c0ffee5$' a.vmdk\n"
+       "qemu-img check -q -f vmdk a.vmdk\n"
+       "qemu-img create -q -f vmdk -b a.vmdk -F vmdk b.vmdk\n"
+       "qemu-io -f vmdk -c 'write -P 2 1M 70k' b.vmdk > log");
+  shorten_cid ("b.vmdk");
+  change ("b.vmdk", true);
+  change ("a.vmdk", false);
+  change ("b.vmdk", false);
+  run ("for file in a b; do\n"
+       "  qemu-img check -q -f vmdk $file.vmdk\n"
+       "  grep -a -q 'ddb.comment = \"vvvv' $file.vmdk\n"
+       "done\n"
+       "qemu-img info -f vmdk --backing-chain b.vmdk > info\n"
+       "test $(grep -c '^image:' info) = 2");
+  copy_out ("b.vmdk");
+  run ("qemu-img compare -q -f vmdk -F raw b.vmdk b.vmdk.raw\n"
+       "qemu-io -f raw -c 'read -P 1 3M 64k' -c 'read -P 2 1M 70k' "
+       "-c 'read -P 0x77 5M 1' b.vmdk.raw > log\n! grep -q failed log\n"
+       "qemu-io -f vmdk -c 'write -P 4 2M 64k' b.vmdk > log\n"
+       "! grep -q failed log\n");
+  copy_out ("b.vmdk");
+  run ("qemu-img compare -q -f vmdk -F raw b.vmdk b.vmdk.raw");
+}
+
 int
 main (void)
 {
@@ -278,6 +371,7 @@ main (void)
     cmocka_unit_test_setup_teardown (test_types, setup, teardown),
     cmocka_unit_test_setup_teardown (test_same_as_qemu, setup, teardown),
     cmocka_unit_test_setup_teardown (test_children, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_changed_texts, setup, teardown),
   };
 
   if (system ("qemu-img --version > /dev/null 2>&1 "
