@@ -200,15 +200,17 @@ fill_sparse (struct media *media, const struct new_extent *e,
   return write_header (media, &h, 0, err);
 }
 
-/* A whole stream without a grain: a directory of zeros, footer, end. */
+/* A whole stream without a grain: a directory of zeros, footer, end.  It has
+ * room in front for the directory while it is written (stream-append.h).
+ */
 static int
 fill_stream (struct media *media, const struct new_extent *e,
              struct vmdk_error *err)
 {
+  const uint64_t directory = stream_directory_sectors (
+    nr_tables_for (e->nr_sectors, e->grain, STREAM_TABLE_ENTRIES));
   const struct sparse_header h = stream_header_make (
-    e->nr_sectors, e->grain, e->text ? DESCRIPTOR_AREA_SECTORS : 0, 0);
-  const uint64_t directory =
-    stream_directory_sectors (sparse_header_nr_tables (&h));
+    e->nr_sectors, e->grain, e->text ? DESCRIPTOR_AREA_SECTORS : 0, directory);
   const uint64_t gd = h.overhead + 1, end = gd + directory;
   uint8_t marker[SECTOR_SIZE], last[STREAM_END_SIZE];
 

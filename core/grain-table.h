@@ -73,7 +73,7 @@ struct grain_index {
   uint64_t entries_per_table; /* a power of two */
   uint64_t nr_tables;
   unsigned entry_size;       /* bytes of a table's and directory's entry */
-  uint64_t directory_offset; /* bytes */
+  uint64_t directory_offset; /* bytes; that of a stream moves */
   uint64_t mirror_offset;    /* bytes, of the redundant directory; 0 = none */
   uint64_t metadata_end;     /* bytes: of what lies before all grains */
   uint64_t zero_entry;       /* "zeros, do not ask the parent"; 0: none */

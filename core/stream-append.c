@@ -22,6 +22,9 @@
 /* Entries are 32-bit sector numbers. */
 #define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
 
+/* Of a directory, which is looked at a piece at a time. */
+#define PIECE_SIZE ((uint64_t) 1 << 20)
+
 /* -- Making and freeing ------------------------------------------------- */
 
 static const struct grain_writer_rules no_rules;
@@ -108,23 +111,140 @@ write_header (struct stream_appender *a, uint64_t gd_offset, bool unclean,
   return media_pwrite (a->extent->media, bytes, sizeof bytes, 0, err);
 }
 
-/* invariant 1.  Only then the old footer may go. */
-int
-stream_appender_begin (struct stream_appender *a, struct vmdk_error *err)
+static uint64_t
+directory_size (const struct stream_appender *a)
+{
+  return sectors_to_bytes (stream_directory_sectors (a->index->nr_tables));
+}
+
+/* Where the directory in front would be, in bytes; 0: there is no room. */
+static uint64_t
+front_offset (const struct stream_appender *a)
+{
+  const struct sparse_header *h = &a->header;
+  const uint64_t size = bytes_to_sectors (directory_size (a));
+  const uint64_t text_end =
+    h->descriptor_offset == 0 ? 1 : h->descriptor_offset + h->descriptor_size;
+
+  return text_end <= h->overhead && size <= h->overhead - text_end
+           ? sectors_to_bytes (h->overhead - size)
+           : 0;
+}
+
+/* Whether all tables that ENTRIES name, SIZE bytes of a directory, end before
+ * sector END.
+ */
+static bool
+tables_end_before (const uint8_t *entries, size_t size, uint64_t end)
+{
+  for (size_t i = 0; i < size; i += 4)
+    if (le32_load (entries + i) + (uint64_t) STREAM_TABLE_SECTORS > end)
+      return false;
+  return true;
+}
+
+/* Whether there is a copy of the directory at FRONT, and the one at LAST can
+ * be cut off.
+ */
+static int
+is_spare (struct stream_appender *a, uint64_t front, uint64_t last,
+          bool *spare, struct vmdk_error *err)
 {
   struct media *media = a->extent->media;
+  const uint64_t size = directory_size (a);
+  const size_t piece = min_u64 (size, PIECE_SIZE);
+  CLEANUP_FREE uint8_t *bytes = malloc (2 * piece);
+
+  if (!bytes)
+    return fail_memory (err);
+  *spare = true;
+  for (uint64_t done = 0; *spare && done < size;) {
+    const size_t n = min_u64 (piece, size - done);
+
+    if (media_pread (media, bytes, n, front + done, err) == -1
+        || media_pread (media, bytes + piece, n, last + done, err) == -1)
+      return -1;
+    *spare = memcmp (bytes, bytes + piece, n) == 0
+             && tables_end_before (bytes, n, bytes_to_sectors (last) - 1);
+    done += n;
+  }
+  return 0;
+}
+
+/* Where the directory will be that is changed from now on, and where what
+ * counts will end.  invariant 4
+ */
+static int
+choose_directory (struct stream_appender *a, uint64_t *directory,
+                  uint64_t *next, struct vmdk_error *err)
+{
+  struct media *media = a->extent->media;
+  const uint64_t front = front_offset (a), size = directory_size (a);
+  const uint64_t last = a->index->directory_offset;
+  uint8_t marker[STREAM_MARKER_SIZE];
+  struct stream_marker m;
+  bool spare;
+
+  *directory = last;
+  *next = a->end.next;
+  if (!a->has_footer || front == 0 || front + size > last)
+    return 0;
+  if (is_spare (a, front, last, &spare, err) == -1
+      || media_pread (media, marker, sizeof marker, last - SECTOR_SIZE, err)
+           == -1)
+    return -1;
+  if (!spare)
+    return 0;
+  *directory = front;
+  m = stream_marker_decode (marker);
+  if (last + size == a->end.next && m.size == 0
+      && m.type == MARKER_GRAIN_DIRECTORY)
+    *next = last - SECTOR_SIZE;
+  return 0;
+}
+
+/* invariant 1.  Only then the old footer may go. */
+static int
+begin_first (struct stream_appender *a, struct vmdk_error *err)
+{
+  struct media *media = a->extent->media;
+  uint64_t directory, next;
   LOCK_FOR_SCOPE (&a->end.lock);
 
   if (a->end.begun)
     return 0;
-  if (write_header (a, a->header.gd_offset, true, err) == -1
+  if (choose_directory (a, &directory, &next, err) == -1
+      || write_header (a, bytes_to_sectors (directory), true, err) == -1
       || media_flush (media, err) == -1)
     return -1;
-  if (media->size > a->end.next
-      && media_truncate (media, a->end.next, err) == -1)
+  a->index->directory_offset = directory;
+  a->end.next = next;
+  if (media->size > next && media_truncate (media, next, err) == -1)
     return -1;
   a->end.begun = true;
   return 0;
+}
+
+static bool
+has_begun (struct stream_appender *a)
+{
+  LOCK_FOR_SCOPE (&a->end.lock);
+
+  return a->end.begun;
+}
+
+int
+stream_appender_begin (struct stream_appender *a, struct vmdk_error *err)
+{
+  int r;
+
+  if (has_begun (a))
+    return 0;
+  /* Nobody looks at the directory while it moves. */
+  pthread_rwlock_wrlock (&a->tables.in_use);
+  r = begin_first (a, err);
+  pthread_rwlock_unlock (&a->tables.in_use);
+  return r;
 }
 
 /* Get COUNT bytes, whole sectors, at the end of the file.  invariant 3 */
@@ -268,7 +388,7 @@ copy_directory (struct stream_appender *a, uint64_t size, uint64_t to,
                 struct vmdk_error *err)
 {
   struct media *media = a->extent->media;
-  const size_t piece = min_u64 (size, (uint64_t) 1 << 20);
+  const size_t piece = min_u64 (size, PIECE_SIZE);
   CLEANUP_FREE uint8_t *bytes = malloc (piece);
 
   if (!bytes)
@@ -286,26 +406,26 @@ copy_directory (struct stream_appender *a, uint64_t size, uint64_t to,
 }
 
 /* The directory, if it is not at the end as it is, and the footer, at *end;
- * *end becomes where they end.
+ * *end becomes where they end, and *directory where the directory is.
  */
 static int
-write_end (struct stream_appender *a, uint64_t *end, struct vmdk_error *err)
+write_end (struct stream_appender *a, uint64_t *end, uint64_t *directory,
+           struct vmdk_error *err)
 {
-  const uint64_t size =
-    sectors_to_bytes (stream_directory_sectors (a->index->nr_tables));
+  const uint64_t size = directory_size (a);
   uint8_t last[STREAM_END_SIZE];
-  uint64_t directory = a->index->directory_offset;
 
-  if (directory + size != *end) {
-    directory = *end + SECTOR_SIZE;
+  *directory = a->index->directory_offset;
+  if (*directory + size != *end || *directory == front_offset (a)) {
+    *directory = *end + SECTOR_SIZE;
     if (write_marker (a, MARKER_GRAIN_DIRECTORY, bytes_to_sectors (size), *end,
                       err)
           == -1
-        || copy_directory (a, size, directory, err) == -1)
+        || copy_directory (a, size, *directory, err) == -1)
       return -1;
-    *end = directory + size;
+    *end = *directory + size;
   }
-  stream_end_encode (&a->header, bytes_to_sectors (directory), last);
+  stream_end_encode (&a->header, bytes_to_sectors (*directory), last);
   if (media_pwrite (a->extent->media, last, sizeof last, *end, err) == -1)
     return -1;
   *end += sizeof last;
@@ -319,18 +439,26 @@ int
 stream_appender_finish (struct stream_appender *a, struct vmdk_error *err)
 {
   struct media *media = a->extent->media;
-  uint64_t end;
+  uint64_t end, directory;
   LOCK_FOR_SCOPE (&a->end.lock);
 
   if (!a->end.begun)
     return 0;
   end = a->end.next;
-  if (write_end (a, &end, err) == -1
+  if (write_end (a, &end, &directory, err) == -1
       || (media->size > end && media_truncate (media, end, err) == -1)
       || media_flush (media, err) == -1
       || write_header (a, SPARSE_GD_AT_END, false, err) == -1
       || media_flush (media, err) == -1)
     return -1;
   a->end.begun = false;
+  /* The footer is what counts now, as if the file had just been opened: the
+   * front is anybody's who needs room there.
+   */
+  if (a->index->directory_offset == front_offset (a)) {
+    a->has_footer = true;
+    a->index->directory_offset = directory;
+    a->end.next = directory + directory_size (a);
+  }
   return 0;
 }

@@ -15,6 +15,20 @@
  *      that the directory is at the end.
  *  (3) Room in the file is used once.  What a sector holds of a grain stays
  *      true, so that readers need no lock for it.
+ *  (4) The directory that is changed lies in front, just before overHead,
+ *      where no reader looks for blocks, and the one at the end is a copy of
+ *      it.  When writing begins again and the two are the same, the one at
+ *      the end is cut off with the footer.  Where there is no such room, or
+ *      it holds something else, the directory stays where it was, and grains
+ *      follow it.
+ *
+ * So a new stream that is written once, in order and in whole grains is
+ * clean for readers that see it once and in order, as importers of OVF
+ * packages do: they find grains, tables behind their markers, the directory,
+ * the footer and the end.  That is lost for good when a grain is written
+ * again (its old copy comes first; and where it has become zeros, nothing
+ * comes after it), when grains are written out of order, and when a writer
+ * was interrupted; a copy of the disk is clean again.
  */
 
 #ifndef VMDKIT_STREAM_APPEND_H
@@ -33,10 +47,11 @@
 
 struct stream_appender {
   /* Set before stream_appender_init, all else zeros. */
-  struct grain_index *index;   /* borrowed; started */
-  struct sparse_header header; /* with the place of the directory */
+  struct grain_index *index;   /* borrowed; started; its directory moves */
+  struct sparse_header header; /* not for the place of the directory */
   bool has_parent;
-  bool has_footer; /* the header said that the directory is at the end */
+  bool has_footer; /* the header said that the directory is at the end, and
+                      the index has the footer's */
 
   struct extent *extent;
   struct deflater_pool *deflaters;

@@ -27,8 +27,8 @@
 struct stream_writer;
 
 struct stream_writer_source {
-  struct grain_index *index;          /* borrowed; started */
-  const struct sparse_header *header; /* with the place of the directory */
+  struct grain_index *index; /* borrowed; started */
+  const struct sparse_header *header;
   bool has_parent;
   bool has_footer; /* the header said that the directory is at the end */
   bool begun;      /* the header already says that we write */

@@ -525,7 +525,7 @@ test_huge (void **state)
       8216 * 512, 512 * MIB },
     { DISK_MONOLITHIC_FLAT, 62 * TIB, 0, 2, 62 * TIB, 2000 },
     { DISK_VMFS_THIN, (MAX_SECTORS) *512, 0, 2, MAX_SECTORS * 512, 2000 },
-    { DISK_STREAM_OPTIMIZED, 62 * TIB, 0, 1, (132 + 15872) * 512, 5000 },
+    { DISK_STREAM_OPTIMIZED, 62 * TIB, 0, 1, (16000 + 15872 + 4) * 512, 5000 },
     { DISK_VMFS_SPARSE, 2 * TIB - 20 * GIB, 0, 2, 0, 10000 },
   };
 

@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <zlib.h>
+
 #include "extent-helper.h"
 #include "create.h"
 #include "disk.h"
@@ -242,6 +244,108 @@ assert_finished (void)
   free (bytes);
 }
 
+/* A reader that sees the stream once and in order, as importers do.  It
+ * shares nothing with the code that it tests.
+ */
+struct forward {
+  const uint8_t *bytes;
+  size_t size, at;
+  uint64_t next_lba; /* of the grain that may come now */
+  size_t nr_grains, directory;
+  uint8_t *holds; /* what was read */
+};
+
+static uint64_t
+forward_number (const struct forward *r, size_t offset, unsigned nr_bytes)
+{
+  uint64_t n = 0;
+
+  assert_true (r->at + offset + nr_bytes <= r->size);
+  while (nr_bytes-- > 0)
+    n = n << 8 | r->bytes[r->at + offset + nr_bytes];
+  return n;
+}
+
+static void
+forward_grain (struct forward *r, uint64_t lba, uint64_t packed)
+{
+  uint8_t grain[GRAIN];
+  uLongf length = sizeof grain;
+
+  assert_int_equal (r->directory, 0);
+  assert_true (lba >= r->next_lba);
+  assert_int_equal (lba % (GRAIN / 512), 0);
+  assert_true (lba < SIZE / 512);
+  assert_true (packed <= r->size - r->at - 12);
+  assert_int_equal (uncompress (grain, &length, r->bytes + r->at + 12, packed),
+                    Z_OK);
+  assert_int_equal (length, GRAIN);
+  memcpy (r->holds + lba * 512, grain, GRAIN);
+  for (r->at += 12 + packed; r->at % 512 != 0; r->at++)
+    assert_int_equal (r->bytes[r->at], 0);
+  r->next_lba = lba + GRAIN / 512;
+  r->nr_grains++;
+}
+
+/* What follows a marker.  Returns whether that is the end. */
+static bool
+forward_marker (struct forward *r, uint64_t nr_sectors, uint64_t type)
+{
+  switch (type) {
+  case 1: /* table */
+    assert_int_equal (nr_sectors, 4);
+    assert_int_equal (r->directory, 0);
+    break;
+  case 2: /* directory, of two tables */
+    assert_int_equal (nr_sectors, 1);
+    assert_int_equal (r->directory, 0);
+    r->directory = r->at / 512 + 1;
+    break;
+  case 3: /* footer */
+    assert_int_equal (nr_sectors, 1);
+    assert_memory_equal (r->bytes + r->at + 512, "KDMV", 4);
+    assert_int_equal (forward_number (r, 512 + 56, 8), r->directory);
+    assert_true (r->directory != 0);
+    break;
+  default:
+    assert_int_equal (type, 0);
+    assert_int_equal (nr_sectors, 0);
+    assert_int_equal (r->at + 512, r->size);
+    return true;
+  }
+  r->at += (1 + nr_sectors) * 512;
+  return false;
+}
+
+/* Read the file forwards only; it holds the model, in NR_GRAINS grains. */
+static void
+assert_reads_forward (size_t nr_grains)
+{
+  struct forward r = { .holds = calloc (1, SIZE + GRAIN) };
+  size_t size;
+  uint8_t *bytes = read_file (NAME_OF_DISK, &size);
+  bool end = false;
+
+  assert_non_null (r.holds);
+  r.bytes = bytes;
+  r.size = size;
+  assert_true (forward_number (&r, 56, 8) == UINT64_MAX);
+  r.at = forward_number (&r, 64, 8) * 512;
+  while (!end) {
+    const uint64_t value = forward_number (&r, 0, 8);
+    const uint64_t packed = forward_number (&r, 8, 4);
+
+    if (packed != 0)
+      forward_grain (&r, value, packed);
+    else
+      end = forward_marker (&r, value, forward_number (&r, 12, 4));
+  }
+  assert_memory_equal (r.holds, model, SIZE);
+  assert_int_equal (r.nr_grains, nr_grains);
+  free (r.holds);
+  free (bytes);
+}
+
 static void
 finish (void)
 {
@@ -433,6 +537,116 @@ test_sequential (void **state)
   assert_in_range (file_size (), SIZE,
                    before + SIZE + 701 * SECTOR_SIZE + GRAIN + tables + end);
   disk = open_disk (NAME_OF_DISK, false);
+  assert_holds (disk, model, SIZE);
+}
+
+/* Whole grains from FIRST to END, in order. */
+static void
+write_grains (size_t first, size_t end)
+{
+  for (size_t g = first; g < end; g++) {
+    const size_t count = min_u64 (GRAIN, SIZE - g * GRAIN);
+
+    for (size_t i = 0; i < count; i++)
+      model[g * GRAIN + i] = (uint8_t) (g * 7 + i / (g % 40 + 1) + 1);
+    assert_int_equal (
+      disk_write (disk, model + g * GRAIN, count, g * GRAIN, &f.err), 0);
+  }
+}
+
+/* Written in order, a stream is clean for readers that see it once; also
+ * when it was finished and opened again in between.
+ */
+static void
+test_forward (void **state)
+{
+  (void) state;
+  assert_reads_forward (0);
+  write_grains (3, 200);
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  assert_finished ();
+  assert_reads_forward (197);
+  assert_holds (disk, model, SIZE);
+
+  write_grains (250, 300);
+  assert_int_equal (disk_flush (disk, &f.err), 0);
+  write_grains (300, 400);
+  finish ();
+  assert_reads_forward (347);
+
+  disk = open_disk (NAME_OF_DISK, true);
+  assert_holds (disk, model, SIZE);
+  write_grains (420, 701);
+  assert_holds (disk, model, SIZE);
+  assert_int_equal (disk_finish (disk, &f.err), 0);
+  assert_holds (disk, model, SIZE);
+  finish ();
+  assert_finished ();
+  assert_reads_forward (628);
+  disk = open_disk (NAME_OF_DISK, false);
+  assert_int_equal (f.nr_warnings, 0);
+  assert_holds (disk, model, SIZE);
+}
+
+/* A writer that is interrupted when it begins again: the directory in front
+ * is what counts.
+ */
+static void
+test_front_counts (void **state)
+{
+  struct disk *other;
+  size_t size;
+  uint8_t *bytes;
+
+  (void) state;
+  write_grains (0, 100);
+  finish ();
+  disk = open_disk (NAME_OF_DISK, true);
+  write_grains (550, 551);
+  assert_int_equal (disk_flush (disk, &f.err), 0);
+  bytes = read_file (NAME_OF_DISK, &size);
+  assert_int_equal (le64_load (bytes + 56), 127); /* of 128 in front */
+  assert_int_equal (bytes[72], 1);                /* uncleanShutdown */
+  free (bytes);
+  copy_file ("crash.vmdk");
+  other = open_disk ("crash.vmdk", true);
+  assert_holds (other, model, SIZE);
+  assert_int_equal (disk_finish (other, &f.err), 0);
+  disk_close (other);
+  other = open_disk ("crash.vmdk", false);
+  assert_int_equal (f.nr_warnings, 0);
+  assert_holds (other, model, SIZE);
+  disk_close (other);
+}
+
+/* Where something else lies in front, it stays, and so does the directory
+ * at the end.
+ */
+static void
+test_front_in_use (void **state)
+{
+  size_t size;
+  uint8_t *bytes;
+
+  (void) state;
+  write_grains (0, 100);
+  finish ();
+  bytes = read_file (NAME_OF_DISK, &size);
+  bytes[128 * SECTOR_SIZE - 1] ^= 1;
+  assert_int_equal (
+    store_memory_add (store, NAME_OF_DISK, bytes, size, &f.err), 0);
+  free (bytes);
+
+  disk = open_disk (NAME_OF_DISK, true);
+  for (int i = 0; i < 500; i++)
+    step ();
+  finish ();
+  assert_finished ();
+  bytes = read_file (NAME_OF_DISK, &size);
+  assert_int_equal (bytes[128 * SECTOR_SIZE - 1], 1);
+  free (bytes);
+  disk = open_disk (NAME_OF_DISK, true);
+  assert_int_equal (f.nr_warnings, 0);
   assert_holds (disk, model, SIZE);
 }
 
@@ -668,6 +882,9 @@ main (void)
     cmocka_unit_test_setup_teardown (test_untouched, setup, teardown),
     cmocka_unit_test_setup_teardown (test_unfinished, setup, teardown),
     cmocka_unit_test_setup_teardown (test_sequential, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_forward, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_front_counts, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_front_in_use, setup, teardown),
     cmocka_unit_test_setup_teardown (test_zeros, setup, teardown),
     cmocka_unit_test_setup_teardown (test_child, setup, teardown),
     cmocka_unit_test_setup_teardown (test_unflushed, setup, teardown),
