@@ -6,14 +6,11 @@
 
 #include <config.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,60 +20,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "folder-helper.h"
 #include "media.h"
 #include "store.h"
-
-#include <cmocka.h> /* last: it has a macro called fail */
-
-static char folder[] = "/tmp/test-media-write-XXXXXX";
-static int folder_fd = -1;
-
-static void
-assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
-              const char *text)
-{
-  assert_string_equal (err->text, text);
-  assert_int_equal (err->kind, kind);
-}
-
-static int
-make_folder (void **state)
-{
-  (void) state;
-  if (!mkdtemp (folder))
-    return -1;
-  folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return folder_fd == -1 ? -1 : 0;
-}
-
-static int
-remove_folder (void **state)
-{
-  DIR *list = fdopendir (folder_fd);
-  struct dirent *entry;
-
-  (void) state;
-  if (!list)
-    return -1;
-  while ((entry = readdir (list)))
-    unlinkat (folder_fd, entry->d_name, 0);
-  closedir (list);
-  return rmdir (folder);
-}
-
-static void
-write_file (const char *name, const void *bytes, size_t count)
-{
-  const int fd =
-    openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-  assert_int_not_equal (fd, -1);
-  assert_int_equal (write (fd, bytes, count), count);
-  assert_int_equal (close (fd), 0);
-}
 
 /* FLAGS are O_RDONLY or O_RDWR. */
 static struct media *
@@ -762,85 +710,7 @@ test_threads (void **state)
 
 #ifdef F_OFD_SETLK
 
-/* Set (or test) a lock on one byte; returns -1 or the type of what was
- * found.
- */
-static int
-byte_lock (int fd, int command, short type, int byte)
-{
-  struct flock lock = {
-    .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
-  };
-  const int r = fcntl (fd, command, &lock);
-
-  return r == -1 ? -1 : lock.l_type;
-}
-
-static bool
-is_held (int byte)
-{
-  const int fd = openat (folder_fd, "locked", O_RDONLY | O_CLOEXEC);
-  const int type = byte_lock (fd, F_OFD_GETLK, F_WRLCK, byte);
-
-  assert_int_not_equal (type, -1);
-  close (fd);
-  return type != F_UNLCK;
-}
-
-/* A child that holds locks on BYTES until its pipe is closed. */
-struct holder {
-  pid_t pid;
-  int pipe;
-};
-
-static void __attribute__ ((noreturn))
-hold (short type, const int *bytes, int ready, int wait)
-{
-  const int fd = openat (folder_fd, "locked", O_RDWR | O_CLOEXEC);
-  char c = 'y';
-
-  for (; *bytes; bytes++)
-    if (byte_lock (fd, F_OFD_SETLK, type, *bytes) == -1)
-      c = 'n';
-  if (write (ready, &c, 1) != 1 || read (wait, &c, 1) != 0)
-    _exit (1);
-  _exit (0);
-}
-
-static struct holder
-start_holder (short type, const int *bytes)
-{
-  struct holder holder;
-  int ready[2], wait[2];
-  char c = 0;
-
-  assert_int_equal (pipe (ready), 0);
-  assert_int_equal (pipe (wait), 0);
-  holder.pid = fork ();
-  assert_int_not_equal (holder.pid, -1);
-  if (holder.pid == 0) {
-    close (wait[1]);
-    hold (type, bytes, ready[1], wait[0]);
-  }
-  close (ready[1]);
-  close (wait[0]);
-  assert_int_equal (read (ready[0], &c, 1), 1);
-  close (ready[0]);
-  holder.pipe = wait[1];
-  if (c != 'y')
-    skip (); /* no such locks here */
-  return holder;
-}
-
-static void
-stop_holder (struct holder holder)
-{
-  int status;
-
-  close (holder.pipe);
-  assert_int_equal (waitpid (holder.pid, &status, 0), holder.pid);
-  assert_int_equal (status, 0);
-}
+#include "lock-helper.h"
 
 static const int writer[] = { 100, 101, 103, 201, 203, 0 };
 #define WRITES "another program has it open for writing"
@@ -873,7 +743,7 @@ test_lock_conflicts (void **state)
     struct vmdk_error err;
     CLEANUP_MEDIA struct media *media = open_file ("locked", O_RDWR);
     const struct holder holder =
-      start_holder (holders[i].type, holders[i].bytes);
+      start_holder ("locked", F_OFD_SETLK, holders[i].type, holders[i].bytes);
     const int r = media_lock (media, MEDIA_LOCK_WRITE, &err);
 
     assert_int_equal (r, holders[i].text ? -1 : 0);
@@ -882,7 +752,7 @@ test_lock_conflicts (void **state)
     stop_holder (holder);
     /* What was refused is not held. */
     for (k = 0; writer[k]; k++)
-      assert_int_equal (is_held (writer[k]), !holders[i].text);
+      assert_int_equal (is_held ("locked", writer[k]), !holders[i].text);
     assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), 0);
   }
 }
@@ -904,12 +774,12 @@ test_lock_is_held (void **state)
   assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), 0);
   assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
   for (i = 0; writer[i]; i++)
-    assert_true (is_held (writer[i]));
+    assert_true (is_held ("locked", writer[i]));
   for (i = 0; i < sizeof others / sizeof others[0]; i++)
-    assert_false (is_held (others[i]));
+    assert_false (is_held ("locked", others[i]));
   media_close (media);
   for (i = 0; writer[i]; i++)
-    assert_false (is_held (writer[i]));
+    assert_false (is_held ("locked", writer[i]));
 }
 
 /* Our own kinds, each against each; the first keeps what it has. */
@@ -939,8 +809,9 @@ test_lock_each_other (void **state)
                       pairs[i].text ? -1 : 0);
     if (pairs[i].text)
       assert_error (&err, ERR_LOCKED, pairs[i].text);
-    assert_true (is_held (201));
-    assert_int_equal (is_held (101), pairs[i].first == MEDIA_LOCK_WRITE);
+    assert_true (is_held ("locked", 201));
+    assert_int_equal (is_held ("locked", 101),
+                      pairs[i].first == MEDIA_LOCK_WRITE);
   }
 }
 
@@ -956,8 +827,8 @@ test_lock_no_upgrade (void **state)
   assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
   assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), -1);
   assert_error (&err, ERR_ARGUMENT, "is locked for reading already");
-  assert_true (is_held (201));
-  assert_false (is_held (101));
+  assert_true (is_held ("locked", 201));
+  assert_false (is_held ("locked", 101));
 }
 
 #endif

@@ -6,12 +6,9 @@
 
 #include <config.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,59 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "folder-helper.h"
 #include "media.h"
-
-#include <cmocka.h> /* last: it has a macro called fail */
-
-static char folder[] = "/tmp/test-media-XXXXXX";
-static int folder_fd = -1;
-
-static void
-assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
-              const char *text)
-{
-  assert_string_equal (err->text, text);
-  assert_int_equal (err->kind, kind);
-}
-
-static int
-make_folder (void **state)
-{
-  (void) state;
-  if (!mkdtemp (folder))
-    return -1;
-  folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return folder_fd == -1 ? -1 : 0;
-}
-
-static int
-remove_folder (void **state)
-{
-  DIR *list = fdopendir (folder_fd);
-  struct dirent *entry;
-
-  (void) state;
-  if (!list)
-    return -1;
-  while ((entry = readdir (list)))
-    unlinkat (folder_fd, entry->d_name, 0);
-  closedir (list);
-  return rmdir (folder);
-}
-
-static void
-write_file (const char *name, const void *bytes, size_t count)
-{
-  const int fd =
-    openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-  assert_int_not_equal (fd, -1);
-  assert_int_equal (write (fd, bytes, count), count);
-  assert_int_equal (close (fd), 0);
-}
 
 /* With a source, when POOLED. */
 static struct media *
@@ -518,86 +466,7 @@ test_pool_changes (void **state)
 
 #ifdef F_OFD_SETLK
 
-/* Set (or test) a lock on one byte; returns fcntl's result, *TYPE what was
- * found.
- */
-static int
-byte_lock (int fd, int command, short type, int byte)
-{
-  struct flock lock = {
-    .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
-  };
-  const int r = fcntl (fd, command, &lock);
-
-  return r == -1 ? -1 : lock.l_type;
-}
-
-/* Whether anybody else than FD holds a lock on the byte. */
-static bool
-is_held (const char *name, int byte)
-{
-  const int fd = openat (folder_fd, name, O_RDONLY | O_CLOEXEC);
-  const int type = byte_lock (fd, F_OFD_GETLK, F_WRLCK, byte);
-
-  assert_int_not_equal (type, -1);
-  close (fd);
-  return type != F_UNLCK;
-}
-
-/* A child that holds read locks on BYTES until its pipe is closed. */
-struct holder {
-  pid_t pid;
-  int pipe;
-};
-
-static void __attribute__ ((noreturn))
-hold (const char *name, int command, const int *bytes, int ready, int wait)
-{
-  const int fd = openat (folder_fd, name, O_RDWR | O_CLOEXEC);
-  char c = 'y';
-
-  for (; *bytes; bytes++)
-    if (byte_lock (fd, command, F_RDLCK, *bytes) == -1)
-      c = 'n';
-  if (write (ready, &c, 1) != 1 || read (wait, &c, 1) != 0)
-    _exit (1);
-  _exit (0);
-}
-
-static struct holder
-start_holder (const char *name, int command, const int *bytes)
-{
-  struct holder holder;
-  int ready[2], wait[2];
-  char c = 0;
-
-  assert_int_equal (pipe (ready), 0);
-  assert_int_equal (pipe (wait), 0);
-  holder.pid = fork ();
-  assert_int_not_equal (holder.pid, -1);
-  if (holder.pid == 0) {
-    close (wait[1]);
-    hold (name, command, bytes, ready[1], wait[0]);
-  }
-  close (ready[1]);
-  close (wait[0]);
-  assert_int_equal (read (ready[0], &c, 1), 1);
-  close (ready[0]);
-  holder.pipe = wait[1];
-  if (c != 'y')
-    skip (); /* no such locks here */
-  return holder;
-}
-
-static void
-stop_holder (struct holder holder)
-{
-  int status;
-
-  close (holder.pipe);
-  assert_int_equal (waitpid (holder.pid, &status, 0), holder.pid);
-  assert_int_equal (status, 0);
-}
+#include "lock-helper.h"
 
 static const int writer[] = { 100, 101, 103, 201, 203, 0 };
 static const int reader[] = { 100, 201, 203, 0 };
@@ -627,7 +496,7 @@ test_lock_conflicts (void **state)
     struct vmdk_error err;
     CLEANUP_MEDIA struct media *media = open_file ("locked", i % 2);
     const struct holder holder =
-      start_holder ("locked", F_OFD_SETLK, holders[i].bytes);
+      start_holder ("locked", F_OFD_SETLK, F_RDLCK, holders[i].bytes);
 
     if (holders[i].text) {
       assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
@@ -654,7 +523,7 @@ test_lock_names_process (void **state)
   (void) state;
   write_file ("locked", "0123456789", 10);
   media = open_file ("locked", false);
-  holder = start_holder ("locked", F_SETLK, writer);
+  holder = start_holder ("locked", F_SETLK, F_RDLCK, writer);
   assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
   snprintf (text, sizeof text,
             "another program (process %d) has it open for writing",
@@ -720,7 +589,7 @@ test_lock_again (void **state)
   assert_true (is_held ("pooled-0", 201));
 
   assert_false (is_held ("pooled-9", 201));
-  holder = start_holder ("pooled-9", F_OFD_SETLK, writer);
+  holder = start_holder ("pooled-9", F_OFD_SETLK, F_RDLCK, writer);
   assert_int_equal (media_pread (pooled[9], buf, 4, 0, &err), -1);
   assert_error (&err, ERR_DAMAGED,
                 "is now in use by another program; its lock was given up to "
