@@ -147,8 +147,8 @@ refused 'over.vmdk: .*No space left on device' base.vmdk overlay=over.vmdk \
   overlay-grain-size=4K
 test "$(echo ./*)" = './base.vmdk ./filler' || fail "left: $(ls)"
 
-# No room for the descriptor that says that the disk has changed: it keeps
-# the one that it has.
+# No room for a descriptor without change tracking: the disk keeps the one
+# that it has, and with it its contents.
 rm filler
 truncate -s 64k flat
 cat > disk.vmdk << 'END_OF_TEXT'
@@ -157,6 +157,7 @@ version=1
 CID=7
 parentCID=ffffffff
 createType="custom"
+changeTrackPath="disk-ctk.vmdk"
 # Extent description
 RW 128 FLAT "flat" 0
 END_OF_TEXT
