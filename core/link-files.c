@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
+#include "create.h"
 #include "descriptor.h"
 #include "forest.h"
 #include "link-edit.h"
@@ -261,7 +262,9 @@ struct renaming {
   struct file_list files; /* old and new name; the descriptor is the last */
   bool embedded;          /* it is an extent's file too */
   bool begun;             /* by an earlier call, which was interrupted */
+  bool replaces;          /* the new descriptor, which such a call made */
   struct link *holder;    /* owned; keeps the files locked */
+  char *aside;            /* owned; a file that was made and is to go */
 };
 
 /* "disk" of "disk.vmdk" */
@@ -380,6 +383,54 @@ same_file (struct store *store, const char *name, struct store *to,
   return a && b && media_same (a, b);
 }
 
+static bool
+keeps_name (const struct renaming *r, const struct renamed_file *file)
+{
+  return r->store == r->to && strcmp (file->old, file->new) == 0;
+}
+
+/* How far an interrupted call has come with the extents. */
+enum progress {
+  NOTHING_MADE, /* some of the new names is not there, or is another file */
+  ALL_MADE,     /* both names are there */
+  SOME_GONE,    /* the new ones are, and some old one is gone */
+};
+
+static enum progress
+find_progress (const struct renaming *r)
+{
+  enum progress progress = ALL_MADE;
+  struct vmdk_error ignored;
+
+  for (size_t i = 0; i + 1 < r->files.len; i++) {
+    const struct renamed_file *file = &r->files.ptr[i];
+
+    if (keeps_name (r, file)
+        || same_file (r->store, file->old, r->to, file->new))
+      continue;
+    if (is_there (r->store, file->old, &ignored) != 0
+        || is_there (r->to, file->new, &ignored) != 1)
+      return NOTHING_MADE;
+    progress = SOME_GONE;
+  }
+  return r->files.len > 1 ? progress : NOTHING_MADE;
+}
+
+/* Both names were there, and somebody may have written to the disk under
+ * either: a new content ID keeps children of old contents away.
+ */
+static int
+give_new_id (struct renaming *r, struct vmdk_error *err)
+{
+  uint32_t cid = 0;
+  char text[9];
+
+  descriptor_cid (r->new, &cid);
+  snprintf (text, sizeof text, "%08" PRIx32, random_cid (cid));
+  r->replaces = true;
+  return descriptor_set (r->new, "CID", text, err);
+}
+
 /* Is the new name free, or what an interrupted call made? */
 static int
 check_target (struct renaming *r, struct vmdk_error *err)
@@ -387,16 +438,20 @@ check_target (struct renaming *r, struct vmdk_error *err)
   CLEANUP_DESCRIPTOR struct descriptor *there = NULL;
   struct vmdk_error ignored;
   const int exists = is_there (r->to, r->to_name, err);
+  enum progress progress;
 
   if (exists != 1)
     return exists;
   there = link_look (r->to, r->to_name, STORE_FROM_FILE, r->operation, NULL,
                      &ignored);
-  if (r->embedded ? same_file (r->store, r->name, r->to, r->to_name)
-                  : there && same_text (there, r->new)) {
-    r->begun = true;
+  progress = there ? find_progress (r) : NOTHING_MADE;
+  r->begun = r->embedded
+               ? same_file (r->store, r->name, r->to, r->to_name)
+               : progress == SOME_GONE || (there && same_text (there, r->new));
+  if (r->begun)
     return 0;
-  }
+  if (!r->embedded && progress == ALL_MADE)
+    return give_new_id (r, err);
   fail (err, ERR_ARGUMENT, "%s: exists already", NAME (r->to_name));
   err->errnum = EEXIST;
   return -1;
@@ -428,23 +483,23 @@ hold (struct renaming *r, struct vmdk_error *err)
 
 /* -- Renaming: new names ------------------------------------------------ */
 
+static void
+remove_or_warn (const struct renaming *r, const char *name)
+{
+  struct vmdk_error err;
+
+  if (remove_file (r->to, name, &err) == -1)
+    log_warning (&r->operation->rules.open.log, "could not be removed: %s",
+                 err.text);
+}
+
 /* Of what this call has made so far. */
 static void
 remove_new_names (const struct renaming *r, const bool *made)
 {
-  struct vmdk_error ignored;
-
   for (size_t i = 0; i < r->files.len; i++)
-    if (made[i] && store_remove (r->to, r->files.ptr[i].new, &ignored) == -1)
-      log_warning (&r->operation->rules.open.log,
-                   "%s: could not be removed: %s", NAME (r->files.ptr[i].new),
-                   ignored.text);
-}
-
-static bool
-keeps_name (const struct renaming *r, const struct renamed_file *file)
-{
-  return r->store == r->to && strcmp (file->old, file->new) == 0;
+    if (made[i])
+      remove_or_warn (r, r->files.ptr[i].new);
 }
 
 static int
@@ -480,26 +535,29 @@ link_files (const struct renaming *r, bool *made, struct vmdk_error *err)
 }
 
 static struct media *
-create_aside (const struct renaming *r, char **name, struct vmdk_error *err)
+create_aside (struct renaming *r, struct vmdk_error *err)
 {
   uint32_t number;
   struct media *media;
 
   if (getrandom (&number, sizeof number, 0) != sizeof number)
     number = 0;
-  if (asprintf (name, "%s.%08" PRIx32 ".new", r->to_name, number) == -1) {
-    *name = NULL;
+  if (asprintf (&r->aside, "%s.%08" PRIx32 ".new", r->to_name, number) == -1) {
+    r->aside = NULL;
     fail_memory (err);
     return NULL;
   }
-  media = store_create (r->to, *name, 0600, err);
-  if (!media)
-    fail_prefix (err, "%s", NAME (*name));
+  media = store_create (r->to, r->aside, 0600, err);
+  if (!media) {
+    fail_prefix (err, "%s", NAME (r->aside));
+    cleanup_free (&r->aside);
+    r->aside = NULL;
+  }
   return media;
 }
 
 static int
-fill_aside (const struct renaming *r, struct media *media, const char *name,
+fill_aside (const struct renaming *r, struct media *media,
             struct vmdk_error *err)
 {
   size_t len;
@@ -509,30 +567,30 @@ fill_aside (const struct renaming *r, struct media *media, const char *name,
       || media_copy_permissions (media, r->holder->text, err) == -1
       || media_flush (media, err) == -1)
     return -1;
-  /* Unlike a renaming, this overwrites nothing. */
-  return store_link (r->to, name, r->to, r->to_name, err);
+  /* Unlike a renaming, linking overwrites nothing. */
+  return r->replaces ? store_rename (r->to, r->aside, r->to_name, err)
+                     : store_link (r->to, r->aside, r->to, r->to_name, err);
 }
 
 /* A descriptor that is a file of its own is written anew. */
 static int
-write_descriptor (const struct renaming *r, struct vmdk_error *err)
+write_descriptor (struct renaming *r, struct vmdk_error *err)
 {
-  CLEANUP_FREE char *name = NULL;
-  CLEANUP_MEDIA struct media *media = create_aside (r, &name, err);
-  struct vmdk_error ignored;
-  int result;
+  CLEANUP_MEDIA struct media *media = create_aside (r, err);
 
-  if (!media)
-    return -1;
-  result = fill_aside (r, media, name, err);
-  if (store_remove (r->to, name, &ignored) == -1)
-    log_warning (&r->operation->rules.open.log, "%s: could not be removed: %s",
-                 NAME (name), ignored.text);
-  return result;
+  return media ? fill_aside (r, media, err) : -1;
+}
+
+/* The file that was written aside has another name by now, or is of no use.
+ */
+static int
+remove_aside (const struct renaming *r, struct vmdk_error *err)
+{
+  return r->aside ? remove_file (r->to, r->aside, err) : 0;
 }
 
 static int
-make_new_names (const struct renaming *r, struct vmdk_error *err)
+make_new_names (struct renaming *r, struct vmdk_error *err)
 {
   CLEANUP_FREE bool *made = calloc (r->files.len, sizeof *made);
   int result;
@@ -606,7 +664,7 @@ rename_files (struct renaming *r, struct files_report *report,
    */
   if ((!r->begun || r->embedded) && make_new_names (r, err) == -1)
     return -1;
-  if (update_children (r, report, err) == -1)
+  if (update_children (r, report, err) == -1 || remove_aside (r, err) == -1)
     return -1;
   return remove_old_names (r, err);
 }
@@ -633,6 +691,9 @@ disk_rename (struct store *store, const char *name, struct store *to,
   if (store == to && strcmp (renaming.name, renaming.to_name) == 0)
     return fail (err, ERR_ARGUMENT, "%s: has that name already", NAME (name));
   r = rename_files (&renaming, report, err);
+  if (r == -1 && renaming.aside)
+    remove_or_warn (&renaming, renaming.aside);
+  free (renaming.aside);
   link_close (renaming.holder);
   descriptor_free (renaming.new);
   report->files = renaming.files.ptr;

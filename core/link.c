@@ -546,6 +546,19 @@ link_map (struct link *link, uint64_t offset, uint64_t count,
                      err);
 }
 
+int
+link_damage (const struct link *link, const struct run *run,
+             struct vmdk_error *err)
+{
+  uint8_t byte;
+
+  if (extent_read (run->extent, &byte, 1, run->extent_offset, err) == 0)
+    fail (err, ERR_DAMAGED,
+          "%s: a range could not be read, and now it can: try again",
+          NAME (link->name));
+  return -1;
+}
+
 bool
 link_has_parent (const struct link *link)
 {

@@ -114,6 +114,13 @@ extern int link_map (struct link *link, uint64_t offset, uint64_t count,
                      struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 5, 6)));
 
+/* Set err to why RUN, which link_map called DAMAGED, cannot be read.  For who
+ * must know what the link itself holds: reading the range again might find
+ * it readable, and would not tell what is absent.  Always returns -1.
+ */
+extern int link_damage (const struct link *link, const struct run *run,
+                        struct vmdk_error *err) __attribute__ ((nonnull));
+
 /* Before the first change of the link's contents: give it a new content ID,
  * so that children which were made on the old contents are noticed, and drop
  * change tracking, which would be wrong from now on.  Durable when it

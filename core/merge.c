@@ -193,8 +193,9 @@ copy_run (struct merge *m, const struct run *run, uint64_t offset,
                                               DISK_ZERO_MAY_FREE, err);
   case RUN_DATA:
   case RUN_PACKED:
-  case RUN_DAMAGED: /* reading says what is wrong */
     return copy_data (m, offset, run->length, err);
+  case RUN_DAMAGED:
+    return link_damage (chain_link (disk_chain (m->child), 0), run, err);
   }
   return fail (err, ERR_SYSTEM, "run of unknown state %d", (int) run->state);
 }

@@ -329,6 +329,8 @@ copy_differences (struct rebase *r)
   for (uint64_t offset = 0; offset < size; offset += run.length) {
     if (link_map (top, offset, size - offset, MAP_STATE, &run, r->err) == -1)
       return -1;
+    if (run.state == RUN_DAMAGED)
+      return link_damage (top, &run, r->err);
     if (run.state == RUN_ABSENT
         && compare_absent (r, offset, run.length) == -1)
       return -1;
