@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "file-lock.h"
 
@@ -73,16 +74,26 @@ conflict_text (int byte)
   return "has it open for writing";
 }
 
-static int
-fail_locked (struct vmdk_error *err, const char *what, pid_t pid)
+static void
+set_holder (char *text, size_t size, const char *what, pid_t pid)
 {
   /* The kernel does not say who holds a lock that belongs to an open file
    * rather than to a process; qemu's and ours are of that kind.
    */
   if (pid > 0)
-    return fail (err, ERR_LOCKED, "another program (process %jd) %s",
-                 (intmax_t) pid, what);
-  return fail (err, ERR_LOCKED, "another program %s", what);
+    snprintf (text, size, "another program (process %jd) %s", (intmax_t) pid,
+              what);
+  else
+    snprintf (text, size, "another program %s", what);
+}
+
+static int
+fail_locked (struct vmdk_error *err, const char *what, pid_t pid)
+{
+  char text[128];
+
+  set_holder (text, sizeof text, what, pid);
+  return fail (err, ERR_LOCKED, "%s", text);
 }
 
 static void
@@ -151,6 +162,18 @@ file_lock_write (int fd, struct vmdk_error *err)
   return lock_as (fd, &writer, err);
 }
 
+void
+file_lock_holder (int fd, char *text, size_t size)
+{
+  pid_t pid = -1;
+  const int byte = find_conflict (fd, &writer, &pid);
+
+  if (byte == 0)
+    *text = '\0';
+  else
+    set_holder (text, size, conflict_text (byte), pid);
+}
+
 #else /* !F_OFD_SETLK */
 
 int
@@ -167,6 +190,14 @@ file_lock_write (int fd, struct vmdk_error *err)
   (void) fd;
   (void) err;
   return 0;
+}
+
+void
+file_lock_holder (int fd, char *text, size_t size)
+{
+  (void) fd;
+  (void) size;
+  *text = '\0';
 }
 
 #endif

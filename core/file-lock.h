@@ -12,6 +12,8 @@
 #ifndef VMDKIT_FILE_LOCK_H
 #define VMDKIT_FILE_LOCK_H
 
+#include <stddef.h>
+
 #include "error.h"
 
 /* We read FD's file, and want nobody to write or resize it.  ERR_LOCKED when
@@ -26,5 +28,11 @@ extern int file_lock_read (int fd, struct vmdk_error *err)
  */
 extern int file_lock_write (int fd, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2)));
+
+/* Who keeps a writer out of FD's file: "another program has it open for
+ * writing", or "" when nobody does.  Locks nothing.
+ */
+extern void file_lock_holder (int fd, char *text, size_t size)
+  __attribute__ ((nonnull (2)));
 
 #endif /* VMDKIT_FILE_LOCK_H */

@@ -544,6 +544,20 @@ file_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
   return r;
 }
 
+/* A file that cannot be opened again has a holder who does not matter now. */
+static void
+file_holder (struct media *media, char *text, size_t size)
+{
+  struct file *file = (struct file *) media;
+  struct vmdk_error ignored;
+  const int fd = file_pin (file, &ignored);
+
+  if (fd == -1)
+    return;
+  file_lock_holder (fd, text, size);
+  file_unpin (file);
+}
+
 static bool
 is_forbidden (int errnum)
 {
@@ -695,6 +709,7 @@ static const struct media_ops file_ops = {
   .map = file_map,
   .readahead = file_readahead,
   .lock = file_lock,
+  .lock_holder = file_holder,
   .close = file_close,
 };
 
@@ -708,6 +723,7 @@ static const struct media_ops writable_ops = {
   .map = file_map,
   .readahead = file_readahead,
   .lock = file_lock,
+  .lock_holder = file_holder,
   .copy_permissions = writable_copy_permissions,
   .close = file_close,
 };

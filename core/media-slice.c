@@ -58,6 +58,14 @@ slice_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
 }
 
 static void
+slice_lock_holder (struct media *media, char *text, size_t size)
+{
+  const struct slice *slice = (struct slice *) media;
+
+  media_lock_holder (slice->whole, text, size);
+}
+
+static void
 slice_close (struct media *media)
 {
   free (media->name);
@@ -69,6 +77,7 @@ static const struct media_ops slice_ops = {
   .map = slice_map,
   .readahead = slice_readahead,
   .lock = slice_lock,
+  .lock_holder = slice_lock_holder,
   .close = slice_close,
 };
 

@@ -203,6 +203,14 @@ media_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
   return media->ops->lock ? media->ops->lock (media, lock, err) : 0;
 }
 
+void
+media_lock_holder (struct media *media, char *text, size_t size)
+{
+  *text = '\0';
+  if (media->ops->lock_holder)
+    media->ops->lock_holder (media, text, size);
+}
+
 int
 media_copy_permissions (struct media *media, struct media *from,
                         struct vmdk_error *err)

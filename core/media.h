@@ -92,6 +92,11 @@ struct media_ops {
   int (*lock) (struct media *media, enum media_lock lock,
                struct vmdk_error *err);
 
+  /* Who keeps a writer out by such locks: one printable line, or "".  Takes
+   * none.  NULL: nobody.
+   */
+  void (*lock_holder) (struct media *media, char *text, size_t size);
+
   /* Take over who may do what from FROM, of the same kind; what the system
    * does not permit is left as it is.  NULL: there are no permissions.
    */
@@ -169,6 +174,12 @@ extern void media_readahead (struct media *media, uint64_t offset,
 extern int media_lock (struct media *media, enum media_lock lock,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* As ops->lock_holder; SIZE is not 0, some 100 bytes hold any text.  What we
+ * hold through MEDIA itself does not count.
+ */
+extern void media_lock_holder (struct media *media, char *text, size_t size)
+  __attribute__ ((nonnull (1, 2)));
 
 /* Give MEDIA, which is to replace FROM, its mode and owner.  Where the owner
  * or the group cannot be had, nobody else gets what was theirs.

@@ -173,7 +173,8 @@ print_finish (void)
 size_t
 json_flags (void)
 {
-  return isatty (STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+  return JSON_REAL_PRECISION (15)
+         | (isatty (STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
 }
 
 int

@@ -110,7 +110,7 @@ json ()
   python3 -c '
 import json, sys
 j = json.load (sys.stdin)
-print (eval (sys.argv[1]))' "$1"
+print (eval ("(" + sys.argv[1] + ")"))' "$1"
 }
 
 # Tests of writing set nbdkit_flags to nothing.
