@@ -585,14 +585,16 @@ check_fault (struct trial *t, const struct fault *fault,
   return 1;
 }
 
-/* For n = 1, 2, 3 ...; when there are many, a growing step. */
+/* For n = 1, 2, 3 ... or every so many; when there are many, a growing step.
+ */
 static int
 check_every_call (struct trial *t, struct fault fault,
                   const struct name_sum *names)
 {
+  const uint64_t stride = number_from_environment ("FAULT_STRIDE", 1);
   int r = 1;
 
-  for (fault.nth = 1; r == 1; fault.nth += 1 + fault.nth / MANY_CALLS)
+  for (fault.nth = 1; r == 1; fault.nth += stride + fault.nth / MANY_CALLS)
     r = check_fault (t, &fault, names);
   return r;
 }

@@ -29,9 +29,10 @@
  *   ...
  *     maintenance_check (&op);
  *
- * FAULT_SEED is the first disk's seed, FAULT_ROUNDS how many there are (1),
- * MAINTENANCE_MOMENTS about how many changes of a run get a power cut
- * (of a run that makes more, every second, or third ...).
+ * FAULT_SEED is the first disk's seed, FAULT_ROUNDS how many there are (1);
+ * every FAULT_STRIDE-th call fails (1: each); MAINTENANCE_MOMENTS is about how
+ * many changes of a run get a power cut (of a run that makes more, every
+ * second, or third ...).
  */
 
 #ifndef VMDKIT_TESTS_MAINTENANCE_H
