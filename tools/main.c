@@ -29,7 +29,9 @@
   X (rebase) \
   X (rename) \
   X (unlink) \
-  X (meta)
+  X (meta) \
+  X (shrink) \
+  X (defragment)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;
