@@ -23,20 +23,18 @@ static const struct {
   const char *name;
   enum extent_type type;
   bool packed;
-  bool single;
 } types[] = {
-  { "monolithicSparse", EXTENT_SPARSE, false, true },
-  { "streamOptimized", EXTENT_SPARSE, true, false },
-  { "monolithicFlat", EXTENT_FLAT, false, true },
-  { "twoGbMaxExtentSparse", EXTENT_SPARSE, false, false },
-  { "2GbMaxExtentSparse", EXTENT_SPARSE, false, false },
-  { "twoGbMaxExtentFlat", EXTENT_FLAT, false, false },
-  { "2GbMaxExtentFlat", EXTENT_FLAT, false, false },
-  { "vmfs", EXTENT_VMFS, false, true },
-  { "vmfs", EXTENT_FLAT, false, true },
-  { "vmfsSparse", EXTENT_VMFSSPARSE, false, true },
-  { "seSparse", EXTENT_SESPARSE, false, true },
-  { "vmfsSeSparse", EXTENT_SESPARSE, false, true },
+  { "monolithicSparse", EXTENT_SPARSE, false },
+  { "streamOptimized", EXTENT_SPARSE, true },
+  { "monolithicFlat", EXTENT_FLAT, false },
+  { "twoGbMaxExtentSparse", EXTENT_SPARSE, false },
+  { "2GbMaxExtentSparse", EXTENT_SPARSE, false },
+  { "twoGbMaxExtentFlat", EXTENT_FLAT, false },
+  { "2GbMaxExtentFlat", EXTENT_FLAT, false },
+  { "vmfs", EXTENT_VMFS, false },
+  { "vmfsSparse", EXTENT_VMFSSPARSE, false },
+  { "seSparse", EXTENT_SESPARSE, false },
+  { "vmfsSeSparse", EXTENT_SESPARSE, false },
 };
 
 static bool
@@ -48,6 +46,13 @@ is_packed (struct extent *extent)
     return false;
   extent->ops->layout (extent, &layout);
   return layout.check_grain != NULL;
+}
+
+/* The two words for a file of bytes are used as one. */
+static enum extent_type
+plain_type (enum extent_type type)
+{
+  return type == EXTENT_VMFS ? EXTENT_FLAT : type;
 }
 
 /* Whether an extent is of one of the types that NAME is for; *known: there
@@ -64,7 +69,7 @@ fits (const char *name, const struct extent_line *line, struct extent *extent,
     if (strcasecmp (types[i].name, name) != 0)
       continue;
     *known = true;
-    fit |= types[i].type == line->type
+    fit |= plain_type (types[i].type) == plain_type (line->type)
            && (!extent || types[i].packed == is_packed (extent));
   }
   return fit;

@@ -139,6 +139,7 @@ tell_error (struct checker *checker, enum check_kind kind, const char *link,
 
   checker->link = link;
   checker->file = NULL;
+  checker->result->nr_unchecked += !damage;
   check_tell (checker, damage ? kind : CHECK_NOT_CHECKED,
               damage ? CHECK_ERROR : CHECK_NOTE, CHECK_STAYS, CHECK_NOWHERE,
               "%s", without_name (err->text, link));

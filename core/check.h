@@ -107,6 +107,8 @@ struct check_result {
     nr_mended; /* errors and leaks; mendable: if repaired */
   uint64_t nr_errors_left, nr_leaks_left;
   uint64_t nr_of_kind[CHECK_NR_KINDS];
+  uint64_t nr_unchecked; /* extents and parents that we cannot open, for no
+                            fault of theirs that we know */
   uint64_t nr_links, nr_extents, nr_tables;
   uint64_t nr_grains; /* that are stored */
   uint64_t leaked;    /* bytes */

@@ -11,10 +11,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checked.h"
+#include "descriptor.h"
+#include "link-edit.h"
 #include "repair.h"
 #include "vector.h"
 
@@ -30,9 +33,12 @@ struct file {
 };
 DEFINE_VECTOR (file_list, struct file)
 
-/* A line.  OLD is NULL for what was added, NEW too for what was dropped. */
+/* A line.  OLD is NULL for what was added, NEW too for what was dropped.  Of a
+ * parentCID the offset is the old one, and the count the new one.
+ */
 struct record {
   size_t file;
+  const char *descriptor; /* of a parentCID: the name */
   uint64_t offset, count;
   uint8_t *old, *new; /* bytes, in place of their digits in the text */
 };
@@ -114,6 +120,11 @@ parse_record (char **p, struct record *record)
     return false;
   if (strcmp (kind, "dropped") == 0)
     return take_number (p, &record->count);
+  if (strcmp (kind, "parent-cid") == 0) {
+    record->descriptor = "";
+    return take_number (p, &record->count)
+           && max_u64 (record->offset, record->count) <= UINT32_MAX;
+  }
   if (strcmp (kind, "added") == 0)
     return take_hex (p, &record->new, &record->count);
   return strcmp (kind, "bytes") == 0
@@ -163,7 +174,9 @@ parse (struct undo *undo, struct vmdk_error *err)
     *end = '\0';
     if (!parse_record (&p, &record))
       break;
-    if (open_file (undo, p, &record.file, err) == -1)
+    if (record.descriptor)
+      record.descriptor = p;
+    else if (open_file (undo, p, &record.file, err) == -1)
       return -1;
     if (record_list_append (&undo->records, record) == -1)
       return fail_memory (err);
@@ -240,7 +253,7 @@ check_sizes (struct undo *undo, struct vmdk_error *err)
       const struct record *record = &undo->records.ptr[j];
 
       if (record->file != i || record->old || !record->new)
-        continue;
+        continue; /* what has no file has no new bytes either */
       file->cut = min_u64 (file->cut, record->offset);
       end = max_u64 (end, record->offset + record->count);
     }
@@ -251,12 +264,43 @@ check_sizes (struct undo *undo, struct vmdk_error *err)
 }
 
 static int
+fail_other_cid (const struct record *record, uint32_t now,
+                struct vmdk_error *err)
+{
+  return fail (err, ERR_MISMATCH,
+               "%s: its parentCID is %08" PRIx32
+               ", which is not what the repair wrote",
+               NAME (record->descriptor), now);
+}
+
+static int
+check_parent_cid (const struct undo *undo, const struct record *record,
+                  struct vmdk_error *err)
+{
+  CLEANUP_DESCRIPTOR struct descriptor *d =
+    link_look (undo->store, record->descriptor, STORE_FROM_FILE,
+               undo->operation, NULL, err);
+  uint32_t now;
+
+  if (!d)
+    return -1;
+  now = descriptor_parent_cid (d);
+  return now == record->offset || now == record->count
+           ? 0
+           : fail_other_cid (record, now, err);
+}
+
+static int
 check (struct undo *undo, uint64_t *nr_dropped, struct vmdk_error *err)
 {
   for (size_t i = 0; i < undo->records.len; i++) {
     const struct record *record = &undo->records.ptr[i];
 
-    if (!record->new)
+    if (record->descriptor) {
+      if (check_parent_cid (undo, record, err) == -1)
+        return -1;
+    }
+    else if (!record->new)
       *nr_dropped += record->count;
     else if (check_bytes (&undo->files.ptr[record->file], record, err) == -1)
       return -1;
@@ -266,13 +310,34 @@ check (struct undo *undo, uint64_t *nr_dropped, struct vmdk_error *err)
 
 /* -- Undoing ------------------------------------------------------------ */
 
+static int
+set_old_cid (void *opaque, struct descriptor *descriptor,
+             struct vmdk_error *err)
+{
+  const struct record *record = opaque;
+  const uint32_t now = descriptor_parent_cid (descriptor);
+  char text[9];
+
+  if (now == record->offset)
+    return 0;
+  if (now != record->count)
+    return fail_other_cid (record, now, err);
+  snprintf (text, sizeof text, "%08" PRIx32, (uint32_t) record->offset);
+  return descriptor_set (descriptor, "parentCID", text, err);
+}
+
 /* Old bytes first: until they are durable, what was added may be named. */
 static int
 put_back (struct undo *undo, struct vmdk_error *err)
 {
   for (size_t i = undo->records.len; i-- > 0;) {
-    const struct record *record = &undo->records.ptr[i];
+    struct record *record = &undo->records.ptr[i];
 
+    if (record->descriptor
+        && link_edit (undo->store, record->descriptor, STORE_FROM_FILE,
+                      undo->operation, set_old_cid, record, err)
+             == -1)
+      return -1;
     if (record->old
         && media_pwrite (undo->files.ptr[record->file].media, record->old,
                          record->count, record->offset, err)

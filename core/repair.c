@@ -349,3 +349,13 @@ repair_drop (struct repairer *repairer, struct media *media, const char *name,
     return fail_prefix (err, "%s", NAME (name));
   return 0;
 }
+
+int
+repair_note_parent_cid (struct repairer *repairer, uint32_t old, uint32_t new,
+                        struct vmdk_error *err)
+{
+  if (text_add_numbers (&repairer->text, "parent-cid", old, new, err) == -1
+      || text_end_line (&repairer->text, repairer->name, err) == -1)
+    return -1;
+  return write_lines (repairer, err);
+}

@@ -9,6 +9,7 @@
  *   bytes OFFSET OLD NEW FILE    in hex, as many new bytes as old ones
  *   added OFFSET NEW FILE        behind what was the file's end
  *   dropped OFFSET COUNT FILE    room that nothing used, whose bytes are gone
+ *   parent-cid OLD NEW FILE      of a descriptor, in decimal
  *
  * in the order of the changes, numbers in decimal; FILE is the rest of its
  * line, relative to the backup's folder.  A crash can leave the last lines
@@ -68,6 +69,13 @@ extern int repair_drop (struct repairer *repairer, struct media *media,
                         const char *name, const struct repair_room *rooms,
                         size_t nr_rooms, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 6)));
+
+/* The parentCID of the disk's descriptor is about to change; durable when it
+ * returns.
+ */
+extern int repair_note_parent_cid (struct repairer *repairer, uint32_t old,
+                                   uint32_t new, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 4)));
 
 /* Put back what BACKUP, a file in STORE, has, last change first.  All files
  * must still have what the repair wrote there, or the old bytes already:

@@ -21,6 +21,7 @@
   X (info) \
   X (map) \
   X (chain) \
+  X (check) \
   X (create) \
   X (child) \
   X (attach) \
