@@ -532,6 +532,44 @@ test_lock_names_process (void **state)
   stop_holder (holder);
 }
 
+/* Asking who holds a lock takes none, and does not find our own. */
+static void
+test_lock_holder (void **state)
+{
+  static const struct {
+    int bytes[4];
+    const char *text;
+  } cases[] = {
+    { { 100 }, "" },
+    { { 100, 201, 203 },
+      "another program uses it and lets nobody else write it" },
+    { { 100, 101, 103 }, "another program has it open for writing" },
+    { { 200, 101 }, "another program lets nobody else read it" },
+  };
+  struct vmdk_error err;
+  char text[128];
+
+  (void) state;
+  write_file ("locked", "0123456789", 10);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    CLEANUP_MEDIA struct media *media = open_file ("locked", i % 2);
+    CLEANUP_MEDIA struct media *slice =
+      media_slice_new (media, "slice", 1, 2, &err);
+    const struct holder holder =
+      start_holder ("locked", F_OFD_SETLK, F_RDLCK, cases[i].bytes);
+
+    media_lock_holder (media, text, sizeof text);
+    assert_string_equal (text, cases[i].text);
+    media_lock_holder (slice, text, sizeof text);
+    assert_string_equal (text, cases[i].text);
+    stop_holder (holder);
+    assert_false (is_held ("locked", 100));
+    assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
+    media_lock_holder (media, text, sizeof text);
+    assert_string_equal (text, "");
+  }
+}
+
 static void
 test_lock_is_held (void **state)
 {
@@ -619,6 +657,7 @@ main (void)
 #ifdef F_OFD_SETLK
     cmocka_unit_test (test_lock_conflicts),
     cmocka_unit_test (test_lock_names_process),
+    cmocka_unit_test (test_lock_holder),
     cmocka_unit_test (test_lock_is_held),
     cmocka_unit_test (test_lock_shared),
     cmocka_unit_test (test_lock_again),

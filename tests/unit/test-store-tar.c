@@ -17,12 +17,9 @@
 
 #include <cmocka.h> /* last: it has a macro called fail */
 
-#define BLOCK_SIZE 512
-#define ARCHIVE_MAX ((size_t) 160 << 20)
+#include "tar-helper.h"
 
-/* The archive that a test builds. */
-static uint8_t *bytes;
-static size_t used;
+#define ARCHIVE_MAX ((size_t) 160 << 20)
 
 static int
 start (void **state)
@@ -48,56 +45,6 @@ assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
 {
   assert_string_equal (err->text, text);
   assert_int_equal (err->kind, kind);
-}
-
-/* Make the checksum of the header at P right. */
-static void
-seal (uint8_t *p)
-{
-  unsigned sum = 0, i;
-
-  memset (p + 148, ' ', 8);
-  for (i = 0; i < BLOCK_SIZE; i++)
-    sum += p[i];
-  snprintf ((char *) p + 148, 8, "%06o", sum);
-}
-
-/* Returns where the header is. */
-static uint8_t *
-put_header (const char *name, char type, uint64_t size)
-{
-  uint8_t *p = bytes + used;
-
-  strncpy ((char *) p, name, 100);
-  memcpy (p + 100, "0000644", 8);
-  snprintf ((char *) p + 124, 12, "%011llo", (unsigned long long) size);
-  p[156] = (uint8_t) type;
-  memcpy (p + 257, "ustar\00000", 8);
-  seal (p);
-  used += BLOCK_SIZE;
-  return p;
-}
-
-static void
-put_data (const void *data, size_t size)
-{
-  memcpy (bytes + used, data, size);
-  used += (size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
-}
-
-static uint8_t *
-put_member (const char *name, char type, const char *data)
-{
-  uint8_t *p = put_header (name, type, strlen (data));
-
-  put_data (data, strlen (data));
-  return p;
-}
-
-static void
-put_end (void)
-{
-  used += 2 * BLOCK_SIZE;
 }
 
 static struct store *
