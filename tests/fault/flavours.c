@@ -216,13 +216,26 @@ extent_start (const struct link_kind *kind, unsigned extent)
            : kind->nr_sectors / kind->nr_extents * extent;
 }
 
+/* createType; qemu takes no other words. */
+static const char *
+type_name (const struct link_kind *kind)
+{
+  if (strcmp (kind->type, "VMFS") == 0)
+    return "vmfs";
+  if (strcmp (kind->type, "VMFSSPARSE") == 0)
+    return "vmfsSparse";
+  if (strcmp (kind->type, "FLAT") == 0)
+    return "monolithicFlat";
+  return kind->embedded ? "monolithicSparse" : "twoGbMaxExtentSparse";
+}
+
 static void
 describe (const struct link_kind *kind, unsigned link, char *text, size_t size)
 {
   size_t n = snprintf (text, size,
                        "# Disk DescriptorFile\nversion=1\nCID=%08x\n"
-                       "parentCID=%08x\ncreateType=\"custom\"\n",
-                       link + 1, link ? link : UINT32_MAX);
+                       "parentCID=%08x\ncreateType=\"%s\"\n",
+                       link + 1, link ? link : UINT32_MAX, type_name (kind));
 
   if (link)
     n += snprintf (text + n, size - n, "parentFileNameHint=\"link%u.vmdk\"\n",
