@@ -32,7 +32,9 @@
   X (unlink) \
   X (meta) \
   X (shrink) \
-  X (defragment)
+  X (defragment) \
+  X (convert) \
+  X (measure)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;
