@@ -250,8 +250,7 @@ try_places (struct chain *chain, const struct chain_rules *rules,
     else
       second = (struct second_choice){ link, folder };
   }
-  if (second.link && rules->ignore_cid && rules->writable
-      && !rules->inspector)
+  if (second.link && rules->ignore_cid && rules->writable && !rules->inspector)
     first.kind = ERR_READ_ONLY; /* nobody knows what would be copied up */
   else if (second.link && rules->ignore_cid) {
     log_warning (&chain->rules.log, "%s", first.text);
@@ -539,8 +538,11 @@ chain_read_below (struct chain *chain, void *buf, size_t count,
   chain_walk_start (&walk, chain, offset, count, MAP_WHERE);
   walk.first = 1;
   while ((r = chain_walk_next (&walk, &run, err)) == 0 && run.length > 0) {
-    if (run.state == RUN_DATA)
+    if (run.state == RUN_DATA) {
       r = media_pread (run.media, out, run.length, run.media_offset, err);
+      if (r == -1)
+        fail_prefix (err, "%s", NAME (run.media->name));
+    }
     else if (run.state == RUN_PACKED || run.state == RUN_DAMAGED)
       r = extent_read (run.extent, out, run.length, run.extent_offset, err);
     else

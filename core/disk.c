@@ -126,7 +126,9 @@ read_pending (struct pending *p, struct vmdk_error *err)
   struct media *media = p->media;
 
   p->media = NULL;
-  return media ? media_pread (media, p->buf, p->count, p->offset, err) : 0;
+  if (!media || media_pread (media, p->buf, p->count, p->offset, err) == 0)
+    return 0;
+  return fail_prefix (err, "%s", NAME (media->name));
 }
 
 /* Add a run of data that goes to BUF. */

@@ -185,6 +185,15 @@ extent_read (struct extent *extent, void *buf, size_t count, uint64_t offset,
   return extent->ops->read (extent, buf, count, offset, err);
 }
 
+/* Of what the system refuses the drivers do not say where. */
+static int
+named (const struct extent *extent, int r, struct vmdk_error *err)
+{
+  if (r == -1 && err->kind == ERR_SYSTEM)
+    fail_prefix (err, "%s", NAME (extent->name));
+  return r;
+}
+
 int
 extent_write (struct extent *extent, const void *buf, size_t count,
               uint64_t offset, const struct below *below,
@@ -193,7 +202,8 @@ extent_write (struct extent *extent, const void *buf, size_t count,
   if (extent->why_read_only)
     return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
                  NAME (extent->name), extent->why_read_only);
-  return extent->ops->write (extent, buf, count, offset, below, err);
+  return named (
+    extent, extent->ops->write (extent, buf, count, offset, below, err), err);
 }
 
 int
@@ -206,7 +216,8 @@ extent_zero (struct extent *extent, uint64_t count, uint64_t offset,
     return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
                  NAME (extent->name), extent->why_read_only);
   }
-  return extent->ops->zero (extent, count, offset, flags, below, err);
+  return named (
+    extent, extent->ops->zero (extent, count, offset, flags, below, err), err);
 }
 
 int
