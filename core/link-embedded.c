@@ -428,10 +428,11 @@ static void
 undo (struct media *media, const struct sparse_header *h, uint64_t *tail)
 {
   struct vmdk_error ignored;
+  int r = cut_tail (media, tail, &ignored);
 
-  if (cut_tail (media, tail, &ignored) == 0
-      && put_header (media, h, &ignored) == -1)
-    return;
+  if (r == 0)
+    r = put_header (media, h, &ignored);
+  (void) r;
 }
 
 static int
