@@ -42,7 +42,7 @@ struct forest_link {
 };
 
 struct forest {
-  struct forest_link *links; /* sorted by name */
+  struct forest_link *links; /* as disk_list has them */
   size_t nr_links;
 };
 
