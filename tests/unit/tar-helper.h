@@ -35,10 +35,13 @@ static inline uint8_t *
 put_header (const char *name, char type, uint64_t size)
 {
   uint8_t *p = bytes + used;
+  char octal[24];
 
-  memcpy (p, name, strnlen (name, 100));
+  for (size_t i = 0; i < 100 && name[i]; i++)
+    p[i] = (uint8_t) name[i];
   memcpy (p + 100, "0000644", 8);
-  snprintf ((char *) p + 124, 12, "%011llo", (unsigned long long) size);
+  snprintf (octal, sizeof octal, "%011llo", (unsigned long long) size);
+  memcpy (p + 124, octal, 12);
   p[156] = (uint8_t) type;
   memcpy (p + 257, "ustar\00000", 8);
   seal (p);
