@@ -4,7 +4,8 @@
  *
  * After a crash of ours the primary tables are right (a grain is on the
  * medium before its entry), the redundant ones may lag behind, and the file
- * may have room at its end that no entry names.
+ * may have room at its end that no entry names.  Whatever else is wrong is
+ * left to a repair (check.h), which tells more of it.
  */
 
 #include <config.h>
@@ -13,75 +14,115 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
 #include "checked.h"
 #include "cleanup.h"
 #include "grain-directory.h"
 #include "log.h"
+#include "room-map.h"
 #include "table-check.h"
-
-/* Grains of one sector (COWD) in a large file are not looked at for common
- * room: more than this many pieces would take too much memory.
- */
-#define MAX_PIECES (UINT64_C (1) << 29)
+#include "table-walk.h"
 
 struct check {
   struct grain_index *index;
-  uint8_t *used; /* a bit for each grain-sized piece of the file */
-  uint64_t nr_pieces;
+  struct room_map *map;
+  struct walked_table *table;
   uint64_t end;        /* bytes: of the last grain or table so far */
   uint64_t nr_missing; /* tables that have no redundant copy */
   uint64_t nr_fixed;   /* redundant tables rewritten */
 };
 
-static void
-note_end (struct check *check, uint64_t end)
+static int
+fail_unrepaired (struct vmdk_error *err)
 {
-  check->end = max_u64 (check->end, end);
+  err->kind = ERR_READ_ONLY;
+  return fail_prefix (err, "cannot be written before it is repaired");
 }
 
-/* Mark the pieces that a grain touches; false if one was marked.  Grains
- * need not be aligned, so a grain may touch two pieces; only whole overlaps
- * of aligned grains are sure to be seen.
- */
+/* Take room; false if it was taken. */
 static bool
-mark_grain (struct check *check, uint64_t media_offset)
+take (struct check *check, uint64_t offset, uint64_t count)
 {
-  const uint64_t piece = media_offset >> check->index->grain_shift;
-
-  if (media_offset & (check->index->grain_size - 1))
-    return true;
-  if (piece >= check->nr_pieces)
-    return true;
-  if (check->used[piece / 8] & 1 << piece % 8)
-    return false;
-  check->used[piece / 8] |= (uint8_t) (1 << piece % 8);
-  return true;
+  check->end = max_u64 (check->end, offset + count);
+  return room_map_take (check->map, offset, count);
 }
+
+/* -- Tables ------------------------------------------------------------- */
+
+static int
+take_copy (struct check *check, const struct walked_copy *copy,
+           struct vmdk_error *err)
+{
+  const struct grain_index *index = check->index;
+
+  if (copy->is_bad) {
+    *err = copy->bad;
+    return fail_unrepaired (err);
+  }
+  if (copy->offset == 0 || take (check, copy->offset, index->table_bytes))
+    return 0;
+  fail (err, ERR_DAMAGED,
+        "grain table %" PRIu64 " shares its place, byte %" PRIu64
+        ", with another",
+        check->table->nr, copy->offset);
+  return fail_unrepaired (err);
+}
+
+/* The redundant copy follows the primary table. */
+static int
+fix_mirror (struct check *check, struct vmdk_error *err)
+{
+  const struct walked_table *table = check->table;
+  const size_t size = check->index->table_bytes;
+
+  if (!table->mirror.entries) {
+    check->nr_missing += check->index->mirror_offset != 0;
+    return 0;
+  }
+  if (memcmp (table->primary.entries, table->mirror.entries, size) == 0)
+    return 0;
+  check->nr_fixed++;
+  return media_pwrite (check->index->extent->media, table->primary.entries,
+                       size, table->mirror.offset, err);
+}
+
+static int
+check_table (struct check *check, bool fix, struct vmdk_error *err)
+{
+  const struct walked_table *table = check->table;
+
+  if (take_copy (check, &table->primary, err) == -1
+      || take_copy (check, &table->mirror, err) == -1)
+    return -1;
+  if (table->primary.entries)
+    return fix ? fix_mirror (check, err) : 0;
+  fail (err, ERR_DAMAGED,
+        "only the redundant directory has grain table %" PRIu64, table->nr);
+  return fail_unrepaired (err);
+}
+
+/* -- Grains ------------------------------------------------------------- */
 
 static int
 check_entry (struct check *check, uint64_t grain, uint64_t entry,
              struct vmdk_error *err)
 {
   struct grain_index *index = check->index;
-  uint64_t media_offset = 0;
+  const uint64_t size = index->extent->media->size;
+  uint64_t offset = 0;
 
-  if (entry == 0 || grain >= index->nr_grains)
-    return 0;
-  switch (index->rules->classify (index, grain, entry, &media_offset)) {
+  switch (index->rules->classify (index, grain, entry, &offset)) {
   case RUN_DATA:
-    note_end (check, media_offset + index->grain_size);
-    if (mark_grain (check, media_offset))
+    check->end = max_u64 (check->end, offset + index->grain_size);
+    if (take (check, offset, min_u64 (index->grain_size, size - offset)))
       return 0;
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: grain %" PRIu64
-                 " shares its place, byte %" PRIu64
-                 ", with another grain; repair the disk first",
-                 grain, media_offset);
+    fail (err, ERR_DAMAGED,
+          "grain %" PRIu64 " shares its place, byte %" PRIu64
+          ", with another grain",
+          grain, offset);
+    return fail_unrepaired (err);
   case RUN_DAMAGED:
     index->rules->explain (index, grain, entry, err);
-    err->kind = ERR_READ_ONLY;
-    return fail_prefix (err, "cannot be written before it is repaired");
+    return fail_unrepaired (err);
   case RUN_ABSENT:
   case RUN_HOLE:
   case RUN_ZERO:
@@ -91,74 +132,57 @@ check_entry (struct check *check, uint64_t grain, uint64_t entry,
   return 0;
 }
 
-/* The redundant copy follows the primary table. */
 static int
-fix_mirror (struct check *check, const uint8_t *entries, uint64_t mirror,
-            struct vmdk_error *err)
+check_entries (struct check *check, struct vmdk_error *err)
 {
-  const size_t size = check->index->table_bytes;
-  struct media *media = check->index->extent->media;
-  CLEANUP_FREE uint8_t *copy = malloc (size);
+  const struct grain_index *index = check->index;
+  const struct walked_table *table = check->table;
+  const uint64_t first = table->nr << index->table_shift;
 
-  if (!copy)
-    return fail_memory (err);
-  if (media_pread (media, copy, size, mirror, err) == -1)
-    return -1;
-  if (memcmp (copy, entries, size) == 0)
-    return 0;
-  check->nr_fixed++;
-  return media_pwrite (media, entries, size, mirror, err);
+  for (uint64_t i = 0;
+       i < index->entries_per_table && first + i < index->nr_grains; i++) {
+    const uint64_t entry = grain_entry_load (index, table->primary.entries, i);
+
+    if (entry != 0 && check_entry (check, first + i, entry, err) == -1)
+      return -1;
+  }
+  return 0;
 }
 
+/* All tables, or what is in them. */
 static int
-check_table (struct check *check, uint64_t table, uint8_t *entries,
-             struct vmdk_error *err)
+walk (struct check *check, bool grains, bool fix, struct vmdk_error *err)
 {
-  struct grain_index *index = check->index;
-  uint64_t offset, mirror;
+  CLEANUP_TABLE_WALK struct table_walk *tables =
+    table_walk_new (check->index, err);
 
-  if (grain_index_places (index, table, &offset, &mirror, err) == -1)
+  if (!tables)
     return -1;
-  if (offset == 0)
-    return mirror == 0 ? 0
-                       : fail (err, ERR_READ_ONLY,
-                               "cannot be written: only the redundant "
-                               "directory has grain table %" PRIu64
-                               "; repair the disk first",
-                               table);
-  if (media_pread (index->extent->media, entries, index->table_bytes, offset,
-                   err)
-      == -1)
-    return -1;
-  note_end (check, offset + index->table_bytes);
-  for (uint64_t i = 0; i < index->entries_per_table; i++) {
-    const uint64_t entry = index->entry_size == 4
-                             ? le32_load (entries + i * 4)
-                             : le64_load (entries + i * 8);
-
-    if (check_entry (check, (table << index->table_shift) + i, entry, err)
+  for (;;) {
+    if (table_walk_next (tables, check->table, err) == -1)
+      return -1;
+    if (check->table->nr == check->index->nr_tables)
+      return 0;
+    if ((grains ? check_entries (check, err) : check_table (check, fix, err))
         == -1)
       return -1;
   }
-  if (mirror == 0) {
-    check->nr_missing += index->mirror_offset != 0;
-    return 0;
-  }
-  note_end (check, mirror + index->table_bytes);
-  return fix_mirror (check, entries, mirror, err);
 }
 
+/* Tables are brought in line when it is clear that they can be. */
 static int
-check_tables (struct check *check, struct vmdk_error *err)
+check_all (struct check *check, struct vmdk_error *err)
 {
-  CLEANUP_FREE uint8_t *entries = malloc (check->index->table_bytes);
+  const uint64_t nr_windows = room_map_nr_windows (check->map);
 
-  if (!entries)
-    return fail_memory (err);
-  for (uint64_t t = 0; t < check->index->nr_tables; t++)
-    if (check_table (check, t, entries, err) == -1)
+  for (uint64_t i = 0; i < nr_windows; i++) {
+    room_map_turn (check->map, i);
+    if (walk (check, false, false, err) == -1
+        || walk (check, true, false, err) == -1)
       return -1;
-  return 0;
+  }
+  room_map_turn (check->map, 0);
+  return walk (check, false, true, err);
 }
 
 /* -- Tables without their copy ------------------------------------------ */
@@ -206,6 +230,8 @@ add_mirrors (struct check *check, struct vmdk_error *err)
   return 0;
 }
 
+/* -- All of it ---------------------------------------------------------- */
+
 /* New room has to read as zeros. */
 static int
 cut (struct media *media, uint64_t end, struct vmdk_error *err)
@@ -220,17 +246,21 @@ table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
                      struct vmdk_error *err)
 {
   struct media *media = index->extent->media;
+  CLEANUP_ROOM_MAP struct room_map *map =
+    room_map_new (media->size, SECTOR_SIZE, 0, err);
+  CLEANUP_FREE struct walked_table *table = malloc (sizeof *table);
   struct check check = {
     .index = index,
+    .map = map,
+    .table = table,
     .end = least,
-    .nr_pieces = min_u64 (media->size >> index->grain_shift, MAX_PIECES),
   };
-  CLEANUP_FREE uint8_t *used = calloc (1, check.nr_pieces / 8 + 1);
 
-  if (!used)
+  if (!map)
+    return -1;
+  if (!table)
     return fail_memory (err);
-  check.used = used;
-  if (check_tables (&check, err) == -1 || cut (media, check.end, err) == -1
+  if (check_all (&check, err) == -1 || cut (media, check.end, err) == -1
       || add_mirrors (&check, err) == -1 || media_flush (media, err) == -1)
     return -1;
   if (check.nr_fixed > 0)

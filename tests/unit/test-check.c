@@ -950,6 +950,69 @@ test_second_backup (void **state)
   bench_free (&b);
 }
 
+/* -- Opening for writing after a crash ---------------------------------- */
+
+static void
+test_open_after_crash (void **state)
+{
+  static const struct {
+    void (*make) (struct sparse_image *s);
+    const char *text; /* NULL: it opens */
+  } cases[] = {
+    { copies_differ, NULL },
+    { bad_copy, NULL },
+    { no_redundant_tables, NULL },
+    { tail, NULL },
+    { same_bad,
+      "grain 1: grain table entry is sector 3, which is in the descriptor" },
+    { shared_grain,
+      "grain 2 shares its place, byte 24576, with another grain" },
+    { odd_grain,
+      "grain 999 shares its place, byte 27648, with another grain" },
+    { shared_tables,
+      "grain table 1 shares its place, byte 15872, with another" },
+    { no_directory, "only the redundant directory has grain table 1" },
+    { bad_directory, "grain directory entry 1 is sector 1000000: the table "
+                     "ends beyond the file's 72 sectors" },
+    { same_directories, "grain directory entry 1 is 35 in both directories" },
+  };
+
+  (void) state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct sparse_image s;
+    struct bench b;
+    struct disk *disk;
+    struct chain_rules rules;
+    char text[300];
+
+    make_good (&s);
+    cases[i].make (&s);
+    s.h.unclean_shutdown = 1;
+    sparse_image_put_header (&s);
+    bench_init (&b);
+    bench_put (&b, "a.vmdk", &s.image);
+    rules = b.operation.rules;
+    rules.writable = true;
+    disk = disk_open (b.store, "a.vmdk", STORE_FROM_USER, &rules, &b.err);
+    if (cases[i].text) {
+      assert_null (disk);
+      snprintf (text, sizeof text,
+                "a.vmdk: extent 1 (SPARSE \"a.vmdk\"): cannot be written "
+                "before it is repaired: %s",
+                cases[i].text);
+      assert_error (&b.err, ERR_READ_ONLY, text);
+    }
+    else {
+      assert_non_null (disk);
+      assert_int_equal (disk_finish (disk, &b.err), 0);
+      disk_close (disk);
+      bench_check (&b, "a.vmdk", NULL);
+    }
+    image_free (&s.image);
+    bench_free (&b);
+  }
+}
+
 int
 main (void)
 {
@@ -969,6 +1032,7 @@ main (void)
     cmocka_unit_test (test_stream_cut),
     cmocka_unit_test (test_undo_refused),
     cmocka_unit_test (test_second_backup),
+    cmocka_unit_test (test_open_after_crash),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
