@@ -218,7 +218,8 @@ class Disk:
             self.content[-3:] = b"end"
             client.shutdown()
             if server.stop() != 0:
-                raise Wrong("exit status %d" % server.status)
+                raise Wrong("exit status %d: %r" % (server.status,
+                                                    server.said()))
         with self.serve(("-r",)) as server:
             self.same(self.read(server), "at the end")
         if self.checks:
