@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chain.h"
 #include "create.h"
 #include "replace.h"
+#include "siblings.h"
 
 /* As create.c's. */
 #define FILE_MODE 0644
@@ -62,10 +62,9 @@ is_called_after (const char *file, const char *disk)
 }
 
 static int
-note_extents (struct replace *r, const struct operation *operation,
-              struct vmdk_error *err)
+note_extents (struct replace *r, struct vmdk_error *err)
 {
-  const struct descriptor *d = chain_link (r->old, 0)->descriptor;
+  const struct descriptor *d = r->old->descriptor;
 
   for (size_t i = 0; i < descriptor_nr_extents (d); i++) {
     const char *name = descriptor_extent (d, i)->name;
@@ -73,7 +72,7 @@ note_extents (struct replace *r, const struct operation *operation,
     if (!name || strcmp (store_plain_name (name), r->name) == 0)
       continue;
     if (!is_called_after (store_plain_name (name), r->name))
-      log_warning (&operation->rules.open.log,
+      log_warning (&r->operation->rules.open.log,
                    "%s: its extent %s stays, because it is not called like "
                    "one",
                    NAME (r->name), NAME (name));
@@ -100,25 +99,45 @@ is_no_disk (const struct vmdk_error *err)
   }
 }
 
-/* Writable, because that is what its users must not be in the way of. */
-static int
-open_old_disk (struct replace *r, const struct operation *operation,
-               struct vmdk_error *err)
+/* Writable, because that is what its users must not be in the way of.  Its
+ * parents do not matter.
+ */
+static struct link *
+open_old_link (struct replace *r, struct vmdk_error *err)
 {
-  struct chain_rules rules = operation->rules;
+  const struct chain_rules *rules = &r->operation->rules;
+  const struct link_source source = {
+    .rules = &rules->open,
+    .names = &rules->names,
+    .store = r->store,
+    .name = r->name,
+    .media = store_open (r->store, r->name, STORE_WRITABLE, err),
+    .writable = true,
+  };
 
-  rules.writable = true;
-  rules.single_link = true;
-  rules.lone_extent = false;
-  rules.parent = NULL;
-  r->old = chain_open (r->store, r->name, STORE_FROM_FILE, &rules, err);
+  return source.media ? link_open (&source, err) : NULL;
+}
+
+static int
+open_old_disk (struct replace *r, struct vmdk_error *err)
+{
+  const struct open_rules *rules = &r->operation->rules.open;
+
+  if (!rules->lock)
+    return fail (err, ERR_ARGUMENT, "%s: nothing is overwritten with lock=off",
+                 NAME (r->name));
+  r->old = open_old_link (r, err);
   if (r->old)
-    return note_extents (r, operation, err);
+    return siblings_check_no_child (r->store, r->name, r->old->descriptor,
+                                    NULL, &rules->log, err)
+               == -1
+             ? fail_prefix (err, "%s", NAME (r->name))
+             : note_extents (r, err);
   if (!is_no_disk (err))
     return -1;
-  if (rules.open.lock && media_lock (r->old_file, MEDIA_LOCK_WRITE, err) == -1)
-    return fail_prefix (err, "%s", NAME (r->name));
-  return 0;
+  return media_lock (r->old_file, MEDIA_LOCK_WRITE, err) == -1
+           ? fail_prefix (err, "%s", NAME (r->name))
+           : 0;
 }
 
 static int
@@ -158,13 +177,14 @@ int
 replace_lock (struct replace *r, const struct operation *operation,
               struct vmdk_error *err)
 {
-  return r->old_file ? open_old_disk (r, operation, err) : 0;
+  r->operation = operation;
+  return r->old_file ? open_old_disk (r, err) : 0;
 }
 
 bool
 replace_touches (const struct replace *r, const struct media *media)
 {
-  const struct link *link = r->old ? chain_link (r->old, 0) : NULL;
+  const struct link *link = r->old;
 
   if (r->old_file && media_same (r->old_file, media))
     return true;
@@ -220,14 +240,18 @@ take_name (struct replace *r, struct vmdk_error *err)
                                : fail_prefix (err, "%s", NAME (r->name));
 }
 
-/* invariant 2.  That it could not be removed does no harm to the new disk. */
+/* invariant 2.  That one could not be removed does no harm to the new disk. */
 static void
 remove_old_extents (struct replace *r)
 {
-  struct vmdk_error ignored;
+  struct vmdk_error err;
 
   for (size_t i = 0; i < r->extents.len; i++)
-    (void) !store_remove (r->store, r->extents.ptr[i], &ignored);
+    if (store_remove (r->store, r->extents.ptr[i], &err) == -1
+        && err.kind != ERR_MISSING)
+      log_warning (&r->operation->rules.open.log,
+                   "the old extent %s stays: %s", NAME (r->extents.ptr[i]),
+                   err.text);
 }
 
 int
@@ -238,9 +262,10 @@ replace_commit (struct replace *r, struct vmdk_error *err)
     return -1;
   if (store_rename (r->store, r->temporary, r->name, err) == -1)
     return fail_prefix (err, "%s", NAME (r->temporary));
-  r->renamed = true;
+  r->renamed = r->old_file; /* what was there is gone, so the new one stays */
   if (store_flush (r->store, err) == -1)
     return -1;
+  r->renamed = true;
   remove_old_extents (r);
   return 0;
 }
@@ -253,7 +278,8 @@ undo (struct replace *r, struct vmdk_error *err)
   bool told = false;
 
   for (size_t i = r->made.len; i-- > 0;) {
-    if (store_remove (r->store, r->made.ptr[i], &ignored) == 0)
+    if (store_remove (r->store, r->made.ptr[i], &ignored) == 0
+        || ignored.kind == ERR_MISSING)
       continue;
     if (!told)
       fail_prefix (err, "%s could not be removed again after this",
@@ -267,7 +293,7 @@ replace_end (struct replace *r, struct vmdk_error *err)
 {
   if (!r->renamed)
     undo (r, err);
-  chain_close (r->old);
+  link_close (r->old);
   media_close (r->old_file);
   free_names (&r->made);
   free_names (&r->extents);

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #include "error.h"
+#include "link.h"
 #include "media.h"
 #include "operation.h"
 #include "store.h"
@@ -31,8 +32,9 @@ struct replace {
   struct store *store; /* borrowed, as the name */
   const char *name;
   char *temporary; /* what the file is called until it is complete */
+  const struct operation *operation; /* borrowed, from replace_lock on */
 
-  struct chain *old;      /* the disk that had the name, locked, or NULL */
+  struct link *old;       /* the disk that had the name, locked, or NULL */
   struct media *old_file; /* what had the name, or NULL */
   struct replace_names made, extents; /* ours, and the old disk's */
   bool renamed;
