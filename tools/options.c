@@ -307,6 +307,41 @@ operation_end (struct operation *operation)
   *operation = (struct operation){ 0 };
 }
 
+/* The option that TEXT starts with, when it is followed by "="; its length
+ * goes to *len.
+ */
+static bool
+starts_option (const char *text, size_t *len)
+{
+  for (size_t i = 0; open_options[i].longName; i++) {
+    *len = strlen (open_options[i].longName);
+    if (strncmp (text, open_options[i].longName, *len) == 0
+        && text[*len] == '=')
+      return true;
+  }
+  return false;
+}
+
+void
+text_options (char *dst, size_t size, const char *src)
+{
+  size_t len, used = 0;
+  bool word = false; /* a file's name comes first */
+
+  while (*src && used + 3 < size) {
+    if (word && starts_option (src, &len) && used + 2 + len + 1 < size) {
+      used += (size_t) sprintf (dst + used, "--%.*s", (int) len, src);
+      src += len;
+      if (strncmp (src, "=true", 5) == 0)
+        src += 5;
+    }
+    word = *src == ' ' || *src == '(';
+    if (*src)
+      dst[used++] = *src++;
+  }
+  dst[used] = '\0';
+}
+
 /* --------------------------------------------------------------------- */
 /* Sizes. */
 

@@ -109,6 +109,7 @@ tell_failure (const char *where, const struct vmdk_error *err)
 {
   struct vmdk_error whole = *err;
 
+  text_options (whole.text, sizeof whole.text, err->text);
   if (where)
     add_path (&whole, where);
   if (settings.json)
@@ -138,11 +139,12 @@ tell_note (const char *format, ...)
 }
 
 void
-output_log (void *opaque, enum log_topic topic, const char *text)
+output_log (void *opaque, enum log_topic topic, const char *said)
 {
-  char line[ERROR_TEXT_SIZE + 16];
+  char text[ERROR_TEXT_SIZE], line[ERROR_TEXT_SIZE + 16];
 
   (void) opaque;
+  text_options (text, sizeof text, said);
   if (settings.json) {
     stderr_json (json_pack (
       "{s:o}", topic == LOG_WARNING ? "warning" : "debug", json_text (text)));

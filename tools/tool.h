@@ -162,6 +162,11 @@ enum when { WHEN_AUTO, WHEN_ALWAYS, WHEN_NEVER };
 /* Colours on stdout and stderr. */
 extern void output_setup (enum when colour);
 
+/* The core speaks of the plugin's parameters: "single-link=true" becomes
+ * "--single-link".
+ */
+extern void text_options (char *dst, size_t size, const char *src);
+
 /* The sink of operations' messages. */
 extern void output_log (void *opaque, enum log_topic topic, const char *text);
 

@@ -29,7 +29,8 @@ qemu-img create -q -f vmdk base.vmdk 1M
 qemu-img create -q -f vmdk -F vmdk -b base.vmdk child.vmdk
 mkdir elsewhere
 mv base.vmdk elsewhere
-tool_fails 1 'its parent "base.vmdk" is missing' map child.vmdk
+tool_fails 1 'its parent "base.vmdk" is missing: say where it is with --parent= or --search=, or read this link alone with --single-link$' \
+  map child.vmdk
 vmdkit map --search=elsewhere child.vmdk > /dev/null || fail "--search"
 vmdkit map --search nowhere --search elsewhere child.vmdk > /dev/null \
   || fail "--search twice"
@@ -37,7 +38,7 @@ vmdkit map --parent elsewhere/base.vmdk child.vmdk > /dev/null \
   || fail "--parent"
 vmdkit map --single-link child.vmdk > /dev/null || fail "--single-link"
 sed -i 's/^CID=......../CID=12345678/' elsewhere/base.vmdk
-tool_fails 1 'the parent was modified since' map --search=elsewhere child.vmdk
+tool_fails 1 'the parent was modified since (--ignore-cid reads it all' map --search=elsewhere child.vmdk
 vmdkit map --search=elsewhere --ignore-cid child.vmdk > /dev/null 2> warned \
   || fail "--ignore-cid"
 grep -q '^vmdkit: warning: base.vmdk: CID is' warned || fail "no warning"
