@@ -97,6 +97,17 @@ reserve (struct grain_alloc *alloc, uint64_t end, struct vmdk_error *err)
   return 0;
 }
 
+static int
+fail_limit (uint64_t next, struct vmdk_error *err)
+{
+  fail (err, ERR_SYSTEM,
+        "the file has reached %" PRIu64
+        " bytes, the most that its tables can name",
+        next);
+  err->errnum = ENOSPC;
+  return -1;
+}
+
 int
 grain_alloc_take (struct grain_alloc *alloc, uint64_t *nr, uint64_t *offset,
                   struct vmdk_error *err)
@@ -106,14 +117,8 @@ grain_alloc_take (struct grain_alloc *alloc, uint64_t *nr, uint64_t *offset,
 
   if (take_freed (alloc, nr, offset))
     return 0;
-  if (next >= alloc->limit || alloc->limit - next < alloc->grain_size) {
-    fail (err, ERR_SYSTEM,
-          "the file has reached %" PRIu64
-          " bytes, the most that its tables can name",
-          next);
-    err->errnum = ENOSPC;
-    return -1;
-  }
+  if (next >= alloc->limit || alloc->limit - next < alloc->grain_size)
+    return fail_limit (next, err);
   *nr = min_u64 (*nr, (alloc->limit - next) / alloc->grain_size);
   if (reserve (alloc, next + *nr * alloc->grain_size, err) == -1) {
     /* Perhaps there is room for one. */
@@ -123,6 +128,25 @@ grain_alloc_take (struct grain_alloc *alloc, uint64_t *nr, uint64_t *offset,
   }
   *offset = next;
   alloc->room.next = next + *nr * alloc->grain_size;
+  return 0;
+}
+
+int
+grain_alloc_take_all (struct grain_alloc *alloc, uint64_t nr,
+                      uint64_t *offset, struct vmdk_error *err)
+{
+  if (nr == 1)
+    return grain_alloc_take (alloc, &nr, offset, err);
+
+  LOCK_FOR_SCOPE (&alloc->room.lock);
+  const uint64_t next = alloc->room.next;
+
+  if (next >= alloc->limit || (alloc->limit - next) / alloc->grain_size < nr)
+    return fail_limit (next, err);
+  if (reserve (alloc, next + nr * alloc->grain_size, err) == -1)
+    return -1;
+  *offset = next;
+  alloc->room.next = next + nr * alloc->grain_size;
   return 0;
 }
 

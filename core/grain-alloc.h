@@ -60,6 +60,14 @@ extern int grain_alloc_take (struct grain_alloc *alloc, uint64_t *nr,
                              uint64_t *offset, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
+/* The same for NR grains or none.  More than one are always appended: freed
+ * ones seldom lie side by side, and this is for tables, of which there are
+ * few.
+ */
+extern int grain_alloc_take_all (struct grain_alloc *alloc, uint64_t nr,
+                                 uint64_t *offset, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
+
 /* Room that was taken and not used; no entry ever named it.  What was
  * written there meanwhile is punched out.
  */

@@ -140,22 +140,13 @@ allocate_table (void *opaque, uint64_t *offset, uint64_t *mirror,
   LOCK_FOR_SCOPE (&w->state.lock);
 
   if (w->state.slab_end - w->state.slab < needed) {
-    uint64_t nr = div_round_up (needed, w->alloc.grain_size);
-    const uint64_t wanted = nr;
+    const uint64_t nr = div_round_up (needed, w->alloc.grain_size);
 
-    if (grain_alloc_take (&w->alloc, &nr, &w->state.slab, err) == -1) {
+    if (grain_alloc_take_all (&w->alloc, nr, &w->state.slab, err) == -1) {
       w->state.slab = w->state.slab_end = 0;
       return -1;
     }
     w->state.slab_end = w->state.slab + nr * w->alloc.grain_size;
-    if (nr < wanted) {
-      /* Freed room in small pieces: leave it to grains. */
-      grain_alloc_give_back (&w->alloc, w->state.slab, nr);
-      w->state.slab = w->state.slab_end = 0;
-      fail (err, ERR_SYSTEM, "no room for a grain table");
-      err->errnum = ENOSPC;
-      return -1;
-    }
   }
   *offset = w->state.slab;
   *mirror = w->index->mirror_offset ? *offset + size : 0;

@@ -85,7 +85,7 @@ static const struct flavour flavours[] = {
         .zero_entries = true } } },
   { "COWD, grains of a sector, no table",
     { { .type = "VMFSSPARSE",
-        .nr_sectors = 4001,
+        .nr_sectors = 9001,
         .nr_extents = 1,
         .grain_sectors = 1,
         .no_tables = true } } },
