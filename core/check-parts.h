@@ -31,6 +31,7 @@ struct checker {
   struct repairer *repairer; /* NULL: not to be repaired */
   bool may_repair;           /* the first link, if that is wanted */
   bool is_ancestor;          /* this is not the first link */
+  bool silent;               /* it is being looked at again: tell nothing */
 };
 
 /* An extent with grains. */

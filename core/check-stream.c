@@ -176,11 +176,12 @@ fill_table (const struct rebuild *rebuild, uint64_t nr, uint8_t *table)
   bool any = false;
   uint64_t sector, end;
 
-  memset (table, 0, nr_entries * 4);
   for (uint64_t grain = first; grain < last; grain = end)
     if (stream_scan_find (rebuild->scan, grain, &sector, &end) == RUN_PACKED) {
-      le32_store (table + (grain - first) * 4, (uint32_t) sector);
+      if (!any)
+        memset (table, 0, nr_entries * 4);
       any = true;
+      le32_store (table + (grain - first) * 4, (uint32_t) sector);
     }
   return any;
 }

@@ -3,10 +3,11 @@
 /* Directories, tables and their redundant copies, entry by entry.  See
  * check.h for what is mended.
  *
- * A table that has to be made is appended to the file, and named when it is
- * durable.  Changes of entries are a few bytes within one sector: whichever
- * of them have reached the medium at a crash, a reader finds each grain where
- * he found it before.
+ * Changes of entries are a few bytes within one sector: whichever of them have
+ * reached the medium at a crash, a reader finds each grain where he found it
+ * before.  A table that has to be made is appended to the file, and named when
+ * it is durable.  But that makes the file longer, and what was beyond its end
+ * is then in it: so it is done last, and only if no bad entry is left.
  */
 
 #include <config.h>
@@ -25,9 +26,19 @@
 /* Entries are 32-bit sector numbers, of the formats that have copies. */
 #define MAX_FILE_SIZE (SECTOR_SIZE * (UINT64_C (1) << 32))
 
+/* What a walk is for. */
+enum purpose {
+  COUNT,   /* the errors that will be left, without telling them */
+  ENTRIES, /* tell everything, and mend entries */
+  TABLES,  /* add tables */
+};
+
 struct mending {
   struct extent_check *check;
-  uint64_t end; /* where the next table is appended */
+  enum purpose purpose;
+  bool may_add;       /* there is nothing bad but what is mended */
+  uint64_t nr_to_add; /* tables */
+  uint64_t end;       /* where the next table is appended */
   struct new_table {
     uint64_t nr, offset;
     bool mirror;
@@ -53,6 +64,8 @@ mend_entry (struct extent_check *check, const struct walked_copy *copy,
 {
   uint8_t bytes[8];
 
+  if (check->checker->silent)
+    return 0;
   le64_store (bytes, entry);
   return write_bytes (check, copy->offset + i * check->index->entry_size,
                       bytes, check->index->entry_size, err);
@@ -93,7 +106,8 @@ add_table (struct mending *mending, uint64_t nr, bool mirror,
   struct extent_check *check = mending->check;
   const uint64_t size = check->index->table_bytes;
 
-  if (!check->checker->repairer)
+  mending->nr_to_add++;
+  if (!check->checker->repairer || mending->purpose != TABLES)
     return 0;
   if (mending->end == 0)
     mending->end =
@@ -302,6 +316,19 @@ directory_place (const struct grain_index *index, uint64_t nr, bool mirror)
          + nr * index->entry_size;
 }
 
+static enum check_mending
+adds (const struct mending *mending)
+{
+  return mending->may_add ? check_mends (mending->check->checker)
+                          : CHECK_STAYS;
+}
+
+static const char *
+why_not_added (const struct mending *mending)
+{
+  return mending->may_add ? "" : "; none can be added beside other damage";
+}
+
 /* The primary directory does not name the table, or cannot mean it. */
 static int
 judge_primary (struct mending *mending, const struct walked_table *table,
@@ -326,8 +353,7 @@ judge_primary (struct mending *mending, const struct walked_table *table,
     check->nr_bad++;
     return 0;
   }
-  check_tell (check->checker, CHECK_DIRECTORY, CHECK_ERROR,
-              check_mends (check->checker), at,
+  check_tell (check->checker, CHECK_DIRECTORY, CHECK_ERROR, adds (mending), at,
               "%s; there is a redundant table", why.text);
   return add_table (mending, table->nr, false, table->mirror.entries, err);
 }
@@ -343,14 +369,16 @@ judge_mirror (struct mending *mending, const struct walked_table *table,
   if (missing)
     check_tell (check->checker, CHECK_REDUNDANT_DIRECTORY,
                 check->layout.unclean ? CHECK_NOTE : CHECK_ERROR,
-                check_mends (check->checker),
+                adds (mending),
                 directory_place (check->index, table->nr, true),
-                "grain table %" PRIu64 " has no redundant copy", table->nr);
+                "grain table %" PRIu64 " has no redundant copy%s", table->nr,
+                why_not_added (mending));
   else
     check_tell (check->checker, CHECK_REDUNDANT_DIRECTORY, CHECK_ERROR,
-                check_mends (check->checker),
+                adds (mending),
                 directory_place (check->index, table->nr, true),
-                "redundant directory: %s", table->mirror.bad.text);
+                "redundant directory: %s%s", table->mirror.bad.text,
+                why_not_added (mending));
   return add_table (mending, table->nr, true, table->primary.entries, err);
 }
 
@@ -360,7 +388,7 @@ judge_table (struct mending *mending, const struct walked_table *table,
 {
   struct extent_check *check = mending->check;
 
-  check->checker->result->nr_tables++;
+  check->checker->result->nr_tables += mending->purpose == ENTRIES;
   if (!table->primary.entries) {
     if (judge_primary (mending, table, err) == -1)
       return -1;
@@ -368,11 +396,11 @@ judge_table (struct mending *mending, const struct walked_table *table,
   else if (check->index->mirror_offset != 0 && !table->mirror.entries
            && judge_mirror (mending, table, err) == -1)
     return -1;
-  return judge_entries (check, table, err);
+  return mending->purpose == TABLES ? 0 : judge_entries (check, table, err);
 }
 
 static int
-walk (struct mending *mending, struct vmdk_error *err)
+walk (struct mending *mending, enum purpose purpose, struct vmdk_error *err)
 {
   struct extent_check *check = mending->check;
   const uint64_t nr_tables = check->index->nr_tables;
@@ -385,6 +413,8 @@ walk (struct mending *mending, struct vmdk_error *err)
     return -1;
   if (!table)
     return fail_memory (err);
+  mending->purpose = purpose;
+  mending->nr_to_add = 0;
   do {
     if (table_walk_next (tables, table, err) == -1
         || check_advance (check->checker, table->nr - next, err) == -1)
@@ -396,6 +426,41 @@ walk (struct mending *mending, struct vmdk_error *err)
   return 0;
 }
 
+/* Whether tables may be added. */
+static int
+look_ahead (struct mending *mending, struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  const uint64_t nr_bad = check->nr_bad;
+  int r;
+
+  check->checker->silent = true;
+  r = walk (mending, COUNT, err);
+  check->checker->silent = false;
+  mending->may_add = check->nr_bad == 0;
+  check->nr_bad = nr_bad;
+  return r;
+}
+
+static int
+add_tables (struct mending *mending, struct vmdk_error *err)
+{
+  struct checker *checker = mending->check->checker;
+  int r;
+
+  if (!checker->repairer || !mending->may_add || mending->nr_to_add == 0)
+    return 0;
+  checker->silent = true;
+  r = repair_commit (checker->repairer, err);
+  if (r == 0)
+    r = walk (mending, TABLES, err);
+  if (r == 0)
+    r = name_new_tables (mending, err);
+  checker->silent = false;
+  return r;
+}
+
+/* What cannot be mended because of other damage is left, too. */
 int
 check_tables (struct extent_check *check, struct vmdk_error *err)
 {
@@ -404,7 +469,14 @@ check_tables (struct extent_check *check, struct vmdk_error *err)
   if (!mending)
     return fail_memory (err);
   mending->check = check;
-  if (walk (mending, err) == -1 || name_new_tables (mending, err) == -1)
+  if ((check->index->mirror_offset != 0 && look_ahead (mending, err) == -1)
+      || walk (mending, ENTRIES, err) == -1)
+    return -1;
+  if (!mending->may_add)
+    check->nr_bad += mending->nr_to_add;
+  if (add_tables (mending, err) == -1
+      || (check->checker->repairer
+          && repair_commit (check->checker->repairer, err) == -1))
     return -1;
   grain_index_reload (check->index);
   return 0;

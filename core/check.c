@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,6 +77,8 @@ check_tell (struct checker *checker, enum check_kind kind,
   char raw[ERROR_TEXT_SIZE], text[ERROR_TEXT_SIZE];
   va_list args;
 
+  if (checker->silent)
+    return;
   count_finding (result, kind, severity, mending);
   if (!checker->options->found || result->nr_of_kind[kind] > CHECK_MAX_TOLD)
     return;
@@ -188,37 +191,54 @@ tell_unreadable (struct checker *checker, const struct extent *extent,
               text);
 }
 
+/* Bytes that count as one step of progress. */
+static uint64_t
+work_unit (const struct extent *extent)
+{
+  return max_u64 (extent->grain_size, 65536);
+}
+
+/* Read a run that starts at OFFSET, of bytes or packed. */
+static int
+check_run (struct checker *checker, struct extent *extent, uint64_t offset,
+           struct run run, uint8_t *buf, struct vmdk_error *err)
+{
+  const uint64_t end = offset + run.length;
+
+  /* Packed grains are told singly. */
+  for (uint64_t count; offset < end; offset += count) {
+    count =
+      run.state == RUN_DATA ? min_u64 (READ_SIZE, end - offset) : end - offset;
+    if (read_run (&run, buf, count, err) == -1) {
+      if (err->errnum == ENOMEM)
+        return -1;
+      tell_unreadable (checker, extent, offset, &run, err);
+    }
+    run.media_offset += count;
+    if (check_advance (checker, div_round_up (count, work_unit (extent)), err)
+        == -1)
+      return -1;
+  }
+  return 0;
+}
+
 /* Read all that is stored. */
 static int
 check_data (struct checker *checker, struct extent *extent,
             struct vmdk_error *err)
 {
-  const uint64_t size = max_u64 (READ_SIZE, extent->grain_size);
-  CLEANUP_FREE uint8_t *buf = malloc (size);
-  uint64_t count;
+  CLEANUP_FREE uint8_t *buf = malloc (max_u64 (READ_SIZE, extent->grain_size));
+  struct run run = { 0 };
 
   if (!buf)
     return fail_memory (err);
-  for (uint64_t offset = 0; offset < extent->size; offset += count) {
-    struct run run = { 0 };
-
-    if (extent_map (extent, offset, min_u64 (size, extent->size - offset),
-                    MAP_WHERE, &run, err)
+  for (uint64_t offset = 0; offset < extent->size; offset += run.length) {
+    if (extent_map (extent, offset, extent->size - offset, MAP_WHERE, &run,
+                    err)
         == -1)
       return -1;
-    count = run.length;
     if ((run.state == RUN_DATA || run.state == RUN_PACKED)
-        && read_run (&run, buf, count, err) == -1) {
-      if (err->errnum == ENOMEM)
-        return -1;
-      tell_unreadable (checker, extent, offset, &run, err);
-    }
-    if (check_advance (checker,
-                       div_round_up (count, extent->grain_size
-                                              ? extent->grain_size
-                                              : READ_SIZE),
-                       err)
-        == -1)
+        && check_run (checker, extent, offset, run, buf, err) == -1)
       return -1;
   }
   return 0;

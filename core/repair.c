@@ -9,6 +9,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -253,12 +254,41 @@ note_change (struct repairer *repairer, const struct change *change,
   return 0;
 }
 
+/* Zeros between the end of the file and what is added behind it: less than a
+ * sector.
+ */
+static int
+note_gap (struct repairer *repairer, const struct change *change, uint64_t end,
+          struct vmdk_error *err)
+{
+  static const uint8_t zeros[SECTOR_SIZE];
+  const uint64_t count = change->offset - end;
+
+  assert (count <= sizeof zeros);
+  if (text_add_numbers (&repairer->text, "added", end, NO_NUMBER, err) == -1
+      || text_add_hex (&repairer->text, zeros, count, err) == -1)
+    return -1;
+  return text_end_line (&repairer->text, change->name, err);
+}
+
 static int
 note_changes (struct repairer *repairer, struct vmdk_error *err)
 {
-  for (size_t i = 0; i < repairer->changes.len; i++)
-    if (note_change (repairer, &repairer->changes.ptr[i], err) == -1)
-      return fail_prefix (err, "%s", NAME (repairer->changes.ptr[i].name));
+  const struct media *media = NULL;
+  uint64_t end = 0;
+
+  for (size_t i = 0; i < repairer->changes.len; i++) {
+    const struct change *change = &repairer->changes.ptr[i];
+
+    if (change->media != media) {
+      media = change->media;
+      end = change->media->size;
+    }
+    if ((change->offset > end && note_gap (repairer, change, end, err) == -1)
+        || note_change (repairer, change, err) == -1)
+      return fail_prefix (err, "%s", NAME (change->name));
+    end = max_u64 (end, change->offset + change->count);
+  }
   return 0;
 }
 

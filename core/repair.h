@@ -47,9 +47,10 @@ extern const char *repairer_backup (const struct repairer *repairer)
   __attribute__ ((nonnull (1)));
 
 /* Change COUNT bytes (at most REPAIR_MAX_BYTES) at OFFSET of MEDIA, which is
- * the file NAME; both are borrowed.  May lie behind the file's end.  Changes
- * are gathered: any of them may be on the medium before the commit, in any
- * order, and all of them are durable after it.
+ * the file NAME; both are borrowed.  May lie behind the file's end, in the
+ * sector where it ends or the next one.  Changes are gathered: any of them may
+ * be on the medium before the commit, in any order, and all of them are
+ * durable after it.
  */
 #define REPAIR_MAX_BYTES ((uint64_t) 1 << 20)
 extern int repair_write (struct repairer *repairer, struct media *media,

@@ -10,8 +10,8 @@
 #include "checked.h"
 #include "room-map.h"
 
-/* 32 MiB of bits: 128 GiB of sectors, 1 TiB of seSparse grains. */
-#define WINDOW_UNITS (UINT64_C (1) << 28)
+/* 64 MiB of bits: 256 GiB of sectors, 2 TiB of seSparse grains. */
+#define WINDOW_UNITS (UINT64_C (1) << 29)
 
 static uint64_t window_units = WINDOW_UNITS;
 

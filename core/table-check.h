@@ -19,7 +19,7 @@
  *
  * *next becomes where the file ends then, in bytes, at least LEAST.
  * ERR_READ_ONLY when something is wrong that must be repaired first.  Reads
- * every table, and takes a bit for each sector of the file, 32 MiB at most.
+ * every table, and takes a bit for each sector of the file, 64 MiB at most.
  */
 extern int table_check_recover (struct grain_index *index, uint64_t least,
                                 uint64_t *next, struct vmdk_error *err)

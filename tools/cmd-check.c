@@ -190,7 +190,8 @@ print_result (const struct report *report, const struct check_result *result)
 
   print_more (result);
   if (result->nr_errors == 0 && result->nr_leaks == 0)
-    printf ("%s: no errors\n", NAME (text));
+    printf ("%s: no errors%s\n", NAME (text),
+            result->nr_unchecked > 0 ? " in what could be checked" : "");
   else
     printf ("%s: %" PRIu64 " error%s, %" PRIu64 " leak%s (%s)\n", NAME (text),
             result->nr_errors, plural (result->nr_errors), result->nr_leaks,

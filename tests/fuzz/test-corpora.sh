@@ -6,7 +6,7 @@
 set -e
 srcdir=${srcdir:-.}
 
-for target in cowd descriptor disk sesparse sparse stream tar; do
+for target in check cowd descriptor disk sesparse sparse stream tar; do
   "./fuzz-$target" "$srcdir/corpus/$target"/* >"corpus-$target.out" ||
     { tail -n 1 "corpus-$target.out"; exit 1; }
   echo "fuzz-$target: $(wc -l <"corpus-$target.out") inputs"

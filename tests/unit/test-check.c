@@ -138,6 +138,13 @@ no_redundant_tables (struct sparse_image *s)
 }
 
 static void
+no_redundant_tables_and_lost (struct sparse_image *s)
+{
+  no_redundant_tables (s);
+  set (s, 1, false, 80); /* which a longer file would have */
+}
+
+static void
 both_directories_bad (struct sparse_image *s)
 {
   set_gde (s, 1, false, 1000000);
@@ -343,6 +350,17 @@ static const struct damage damages[] = {
                   "error~ redundant-directory-entry 10756: grain table 1 has "
                   "no redundant "
                   "copy" } },
+  { "no redundant tables, and a grain that was cut off",
+    no_redundant_tables_and_lost,
+    .findings = { "error- redundant-directory-entry 10752: grain table 0 has "
+                  "no redundant copy; none can be added beside other damage",
+                  "error- table-entry 15876: grain 1: grain table entry is "
+                  "sector 80: the grain ends beyond the file's 36864 bytes",
+                  "error- redundant-directory-entry 10756: grain table 1 has "
+                  "no redundant copy; none can be added beside other damage",
+                  "leak- leaked 24576: nothing uses 4096 bytes: they may be "
+                  "what is lost elsewhere" },
+    .same = true },
   { "both directory entries bad", both_directories_bad,
     .findings = { "error- directory-entry 15364: grain directory entry 1 is "
                   "sector "
@@ -551,7 +569,7 @@ test_windows (void **state)
     image_free (&s.image);
     bench_free (&b);
   }
-  room_map_window (UINT64_C (1) << 28);
+  room_map_window (UINT64_C (1) << 29);
 }
 
 static void
