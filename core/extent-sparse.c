@@ -33,6 +33,8 @@
 #include "grain-table.h"
 #include "grain-write.h"
 #include "bytes.h"
+#include "grain-room.h"
+#include "grow-parts.h"
 #include "sparse-header.h"
 #include "table-check.h"
 
@@ -338,6 +340,18 @@ sparse_finished (struct extent *extent, struct vmdk_error *err)
   return set_unclean (extent, 0, err);
 }
 
+int
+extent_sparse_set_header (struct extent *extent,
+                          const struct sparse_header *header,
+                          struct vmdk_error *err)
+{
+  struct extent_sparse *sparse = (struct extent_sparse *) extent;
+  const uint8_t unclean = sparse->header.unclean_shutdown;
+
+  sparse->header = *header;
+  return set_unclean (extent, unclean, err);
+}
+
 static const struct grain_writer_rules writer_rules = {
   .begin = sparse_begin,
   .finish = sparse_finished,
@@ -352,9 +366,24 @@ static const struct extent_ops ops = {
   .close = sparse_close,
 };
 
+/* An entry behind the end that the descriptor says. */
+static int
+refuse_grain_behind (void *opaque, uint64_t grain, struct vmdk_error *err)
+{
+  const struct extent_sparse *sparse = opaque;
+
+  if (grain >= div_round_up (sparse->header.capacity,
+                             sparse->header.grain_size))
+    return 0;
+  return fail (err, ERR_READ_ONLY,
+               "cannot be written: header and descriptor disagree about its "
+               "size, and grain %" PRIu64 " is allocated behind its end",
+               grain);
+}
+
 /* What an extent must be like so that we write to it. */
 static int
-check_writable (const struct extent_sparse *sparse, struct vmdk_error *err)
+check_writable (struct extent_sparse *sparse, struct vmdk_error *err)
 {
   const struct sparse_header *h = &sparse->header;
 
@@ -367,11 +396,13 @@ check_writable (const struct extent_sparse *sparse, struct vmdk_error *err)
     return fail (err, ERR_READ_ONLY,
                  "cannot be written: its redundant grain directory is "
                  "damaged, repair it first");
-  if (h->capacity - bytes_to_sectors (sparse->common.size) >= h->grain_size)
-    return fail (err, ERR_READ_ONLY,
-                 "cannot be written: header and descriptor disagree about its "
-                 "size");
-  return 0;
+  if (h->capacity - bytes_to_sectors (sparse->common.size) < h->grain_size)
+    return 0;
+  /* Growing that was interrupted leaves a header that knows a larger size,
+   * and nothing there.
+   */
+  return grain_room_walk_behind (&sparse->index, refuse_grain_behind, sparse,
+                                 err);
 }
 
 /* After a crash: bring the tables in order, find where the grains end. */

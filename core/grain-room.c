@@ -140,6 +140,44 @@ grain_room_walk (struct grain_index *index, uint64_t first, grain_visit *visit,
   return 0;
 }
 
+static int
+walk_table_behind (struct grain_index *index, uint64_t table, uint8_t *entries,
+                   grain_behind *visit, void *opaque, struct vmdk_error *err)
+{
+  const uint64_t first = table << index->table_shift;
+  uint64_t offset, mirror;
+  int r = 0;
+
+  if (grain_index_places (index, table, &offset, &mirror, err) == -1)
+    return -1;
+  if (offset == 0)
+    return 0;
+  if (media_pread (index->extent->media, entries, index->table_bytes, offset,
+                   err)
+      == -1)
+    return -1;
+  for (size_t i = 0; r == 0 && i < index->entries_per_table; i++)
+    if (first + i >= index->nr_grains
+        && grain_entry_load (index, entries, i) != 0)
+      r = visit (opaque, first + i, err);
+  return r;
+}
+
+int
+grain_room_walk_behind (struct grain_index *index, grain_behind *visit,
+                        void *opaque, struct vmdk_error *err)
+{
+  CLEANUP_FREE uint8_t *entries = malloc (index->table_bytes);
+  int r = 0;
+
+  if (!entries)
+    return fail_memory (err);
+  for (uint64_t t = (index->nr_grains - 1) >> index->table_shift;
+       r == 0 && t < index->nr_tables; t++)
+    r = walk_table_behind (index, t, entries, visit, opaque, err);
+  return r;
+}
+
 /* -- Filling in --------------------------------------------------------- */
 
 static int

@@ -72,6 +72,17 @@ extern int grain_room_walk (struct grain_index *index, uint64_t first,
                             struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 5)));
 
+/* Call VISIT for each entry that is not 0 of the tables that are there, for
+ * grains behind the extent's end: with a header that knows a larger size
+ * these count for whoever goes by it.  Ends when VISIT returns not 0.
+ */
+typedef int grain_behind (void *opaque, uint64_t grain,
+                          struct vmdk_error *err);
+extern int grain_room_walk_behind (struct grain_index *index,
+                                   grain_behind *visit, void *opaque,
+                                   struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+
 /* Make the window begin with slot FIRST, if SLOT does not lie in it. */
 extern int grain_room_look (struct grain_room *room, uint64_t first,
                             uint64_t slot, struct vmdk_error *err)

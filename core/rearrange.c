@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checked.h"
 #include "cleanup.h"
@@ -199,10 +200,13 @@ is_worked_on (const struct rearranging *r, size_t i)
          && descriptor_extent (r->link->descriptor, i)->access == ACCESS_RW;
 }
 
-static int
-prefix (const struct extent *extent, struct vmdk_error *err)
+int
+rearrange_fail (const struct rearranging *r, const struct extent *extent,
+                struct vmdk_error *err)
 {
-  return fail_prefix (err, "%s", NAME (extent->name));
+  return strcmp (extent->name, r->link->name) == 0
+           ? -1
+           : fail_prefix (err, "%s", NAME (extent->name));
 }
 
 /* Nothing is begun that cannot be done to all. */
@@ -219,7 +223,7 @@ check_extents (struct rearranging *r, const struct rearrange_rules *rules,
       fail (err, ERR_UNSUPPORTED,
             "%s extents cannot be %s: convert the disk to another type",
             extent->ops->name, rules->done);
-      return prefix (extent, err);
+      return rearrange_fail (r, extent, err);
     }
     r->size_before += extent->media->size;
   }
@@ -227,15 +231,22 @@ check_extents (struct rearranging *r, const struct rearrange_rules *rules,
   return 0;
 }
 
-static int
-grain_extent (struct rearranging *r, const struct rearrange_rules *rules,
-              struct vmdk_error *err)
+int
+rearrange_begin (struct rearranging *r, struct vmdk_error *err)
 {
   if (grain_room_init (&r->room, r->extent->index, err) == -1)
     return -1;
-  if (r->room.nr_odd > 0 && !r->operation->dry_run && align_odd (r, err) == -1)
-    return -1;
-  return rules->grains (r, err);
+  return r->room.nr_odd > 0 && !r->operation->dry_run ? align_odd (r, err) : 0;
+}
+
+void
+rearrange_reset (struct rearranging *r, const struct vmdk_error *stopped)
+{
+  if (stopped && stopped->errnum == ECANCELED)
+    end_stopped (r);
+  grain_room_destroy (&r->room);
+  grain_moves_reset (&r->moves);
+  slot_list_reset (&r->left);
 }
 
 static int
@@ -246,19 +257,18 @@ one_extent (struct rearranging *r, size_t i,
 
   r->extent = r->link->extents[i];
   r->start = r->link->starts[i];
-  if (r->extent->index)
-    result = grain_extent (r, rules, err);
+  if (r->extent->index) {
+    result = rearrange_begin (r, err);
+    if (result == 0)
+      result = rules->grains (r, err);
+  }
   else {
     if (rules->flat)
       result = rules->flat (r, err);
     r->size_after += r->extent->media->size;
   }
-  if (result == -1 && err->errnum == ECANCELED)
-    end_stopped (r);
-  grain_room_destroy (&r->room);
-  grain_moves_reset (&r->moves);
-  slot_list_reset (&r->left);
-  return result == -1 ? prefix (r->extent, err) : 0;
+  rearrange_reset (r, result == -1 ? err : NULL);
+  return result == -1 ? rearrange_fail (r, r->extent, err) : 0;
 }
 
 static int

@@ -59,6 +59,26 @@ rearrange (struct rearranging *r, struct store *store, const char *name,
            const struct rearrange_rules *rules, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5, 6, 7)));
 
+/* For operations that open the disk themselves and have set r->extent: find
+ * out what is where in it.  Odd grains get a slot, but for a dry run.
+ */
+extern int rearrange_begin (struct rearranging *r, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Free what belongs to r->extent's turn.  STOPPED, when not NULL, is why the
+ * operation ends before its time.
+ */
+extern void rearrange_reset (struct rearranging *r,
+                             const struct vmdk_error *stopped)
+  __attribute__ ((nonnull (1)));
+
+/* Put EXTENT's name before an error, if it is not the link's too, which comes
+ * before that.  Returns -1.
+ */
+extern int rearrange_fail (const struct rearranging *r,
+                           const struct extent *extent, struct vmdk_error *err)
+  __attribute__ ((nonnull (1, 2, 3)));
+
 /* COUNT bytes of work are done. */
 extern int rearrange_progress (struct rearranging *r, uint64_t count,
                                struct vmdk_error *err)

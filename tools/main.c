@@ -34,7 +34,8 @@
   X (shrink) \
   X (defragment) \
   X (convert) \
-  X (measure)
+  X (measure) \
+  X (grow)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;
