@@ -33,6 +33,19 @@ open_alone (struct store *store, const char *name, enum store_open_flags flags,
   return link_open (&source, err);
 }
 
+/* The text is as it shall be: perhaps since a call that was killed before it
+ * was durable.
+ */
+static int
+make_durable (struct link *link, struct vmdk_error *err)
+{
+  struct media *media = link->text ? link->text : link->extents[0]->media;
+
+  if (media_flush (media, err) == -1)
+    return fail_prefix (err, "%s", NAME (link->name));
+  return store_flush (link->store, err);
+}
+
 static int
 edit (struct link *link, bool dry_run,
       int (*change) (void *opaque, struct descriptor *descriptor,
@@ -53,9 +66,10 @@ edit (struct link *link, bool dry_run,
   after = descriptor_print (d, &len, err);
   if (!after)
     return -1;
-  if (dry_run || strcmp (before, after) == 0)
+  if (dry_run)
     return 0;
-  return link_replace_text (link, d, err);
+  return strcmp (before, after) == 0 ? make_durable (link, err)
+                                     : link_replace_text (link, d, err);
 }
 
 int

@@ -17,8 +17,9 @@
 #include "store.h"
 
 /* Open NAME in STORE, let CHANGE edit a copy of its descriptor, and make the
- * result durable.  Nothing is written when CHANGE leaves the text as it was,
- * when it fails, or in a dry run.
+ * result durable.  Nothing is written when CHANGE leaves the text as it was
+ * (which may be a killed call's work, and is made durable), when it fails, or
+ * in a dry run.
  */
 extern int
 link_edit (struct store *store, const char *name, enum store_open_flags flags,
