@@ -16,7 +16,7 @@
 #include "cleanup.h"
 #include "exports.h"
 #include "log.h"
-#include "media.h"
+#include "place.h"
 #include "store.h"
 
 struct export
@@ -399,25 +399,14 @@ pick_disk (const char *pick, struct vmdk_error *err)
   return 0;
 }
 
-/* Takes over ARCHIVE. */
 static int
-start_archive (struct media *archive, const struct exports_source *source,
-               struct vmdk_error *err)
+start_archive (const struct exports_source *source, struct vmdk_error *err)
 {
-  CLEANUP_MEDIA struct media *media = archive;
   char **names;
   size_t count;
 
   if (source->rules->lone_extent)
     return fail (err, ERR_ARGUMENT, "lone-extent= is not for archives");
-  if (source->rules->open.lock
-      && media_lock (media, MEDIA_LOCK_READ, err) == -1)
-    return -1;
-  exports.archive = store_tar_new (steal_ptr (&media), err);
-  if (!exports.archive)
-    return -1;
-  exports.store = exports.archive;
-  exports.flags = STORE_FROM_FILE;
   if (disk_list (exports.store, &names, &count, err) == -1
       || use_names (names, count, err) == -1)
     return -1;
@@ -436,43 +425,6 @@ start_disk (const char *name, const struct exports_source *source,
   return copy_names (names, 1, &exports.names, &exports.nr_names, err);
 }
 
-/* What the file is decides the rest.  A disk is opened a second time by the
- * core, which is why this looks at the first bytes only.
- */
-static int
-start_file (const char *name, const struct exports_source *source,
-            struct vmdk_error *err)
-{
-  CLEANUP_MEDIA struct media *media =
-    store_open (exports.folder, name, STORE_FROM_USER, err);
-
-  if (!media)
-    return -1;
-  exports.flags = STORE_FROM_USER;
-  if (store_tar_probe (media))
-    return start_archive (steal_ptr (&media), source, err);
-  return start_disk (name, source, err);
-}
-
-/* The folder of PATH, which is absolute.  The path's last part stays a name
- * within it, even when it is a symbolic link: extents are looked for beside
- * the link.
- */
-static struct store *
-folder_of (const char *path, const char **name, struct vmdk_error *err)
-{
-  const char *slash = strrchr (path, '/');
-  CLEANUP_FREE char *folder =
-    strndup (path, slash == path ? 1 : (size_t) (slash - path));
-
-  *name = slash + 1;
-  if (!folder) {
-    fail_memory (err);
-    return NULL;
-  }
-  return store_dir_new (folder, err);
-}
-
 /* Whether there is something at PATH; -1 if it cannot be a disk. */
 static int
 is_there (const char *path, struct vmdk_error *err)
@@ -486,23 +438,32 @@ is_there (const char *path, struct vmdk_error *err)
   return 1;
 }
 
+/* A file that is there is never replaced: creating fails. */
 static int
 start_path (const struct exports_source *source, struct vmdk_error *err)
 {
+  CLEANUP_PLACE struct place place = { 0 };
   const int there = is_there (source->file, err);
-  const char *name;
+  bool archive;
 
   if (there == -1)
     return -1;
   if (!there && !source->create)
     return fail_errno (err, ENOENT, "cannot be opened");
-  exports.folder = exports.store = folder_of (source->file, &name, err);
-  if (!exports.folder)
+  if (place_open (&place, source->file, source->rules->open.lock, err) == -1)
     return -1;
+  archive = place.folder;
+  exports.flags = place.flags;
+  exports.store = steal_ptr (&place.store);
+  exports.folder = archive ? steal_ptr (&place.folder) : exports.store;
+  exports.archive = archive ? exports.store : NULL;
   if (source->create
-      && disk_create (exports.folder, name, source->create, err) == -1)
+      && disk_create (exports.folder, strrchr (source->file, '/') + 1,
+                      source->create, err)
+           == -1)
     return -1;
-  return start_file (name, source, err);
+  return archive ? start_archive (source, err)
+                 : start_disk (place.name, source, err);
 }
 
 /* Make the child that is written in FILE's place. */
@@ -525,20 +486,23 @@ make_overlay (struct store *store, const char *name,
 static int
 start_overlay (const struct exports_source *source, struct vmdk_error *err)
 {
+  CLEANUP_PLACE struct place place = { 0 };
   const int there = is_there (source->overlay, err);
-  const char *name;
 
   if (there == -1)
     return -1;
   if (exports.archive)
     return fail (err, ERR_ARGUMENT, "a disk in an archive has no overlays");
-  exports.store = exports.overlay = folder_of (source->overlay, &name, err);
-  if (!exports.store
-      || (!there && make_overlay (exports.store, name, source, err) == -1))
+  if (place_open (&place, source->overlay, false, err) == -1)
+    return -1;
+  if (place.folder)
+    return fail (err, ERR_ARGUMENT, "this is an archive, and no overlay");
+  exports.store = exports.overlay = steal_ptr (&place.store);
+  if (!there && make_overlay (exports.store, place.name, source, err) == -1)
     return -1;
   free (exports.names[0]);
-  exports.names[0] = strdup (name);
-  return exports.names[0] ? 0 : fail_memory (err);
+  exports.names[0] = steal_ptr (&place.name);
+  return 0;
 }
 
 /* A new overlay is as it was asked for, and one that was there may not be. */

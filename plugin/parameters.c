@@ -196,46 +196,29 @@ set_overlay_type (const struct parameter *p, const char *value)
 static int
 set_adapter (const struct parameter *p, const char *value)
 {
-  static const struct {
-    const char *word, *adapter;
-  } adapters[] = {
-    { "ide", "ide" },
-    { "scsi-buslogic", "buslogic" },
-    { "scsi-lsilogic", "lsilogic" },
-    { "buslogic", "buslogic" },
-    { "lsilogic", "lsilogic" },
-    { "legacyESX", "legacyESX" },
-  };
+  const char *adapter = disk_adapter_parse (value);
 
-  for (size_t i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
-    if (strcmp (value, adapters[i].word) == 0) {
-      *(const char **) p->target = adapters[i].adapter;
-      return 0;
-    }
-  nbdkit_error ("%s=%s is not ide, scsi-buslogic or scsi-lsilogic", p->key,
-                NAME (value));
-  return -1;
+  if (!adapter) {
+    nbdkit_error ("%s=%s is not ide, scsi-buslogic or scsi-lsilogic", p->key,
+                  NAME (value));
+    return -1;
+  }
+  *(const char **) p->target = adapter;
+  return 0;
 }
 
 static int
 set_hw_version (const struct parameter *p, const char *value)
 {
-  static const struct {
-    const char *word;
-    unsigned version;
-  } versions[] = {
-    { "workstation4", 3 }, { "workstation5", 4 }, { "workstation6", 6 },
-    { "esx30", 4 },        { "esx4x", 7 },        { "esx50", 8 },
-    { "esx51", 9 },        { "esx55", 10 },       { "esx60", 11 },
-    { "esx65", 13 },
-  };
+  const unsigned version = disk_hw_version_parse (value);
 
-  for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++)
-    if (strcmp (value, versions[i].word) == 0) {
-      *(unsigned *) p->target = versions[i].version;
-      return 0;
-    }
-  return nbdkit_parse_unsigned (p->key, value, p->target);
+  if (version == 0) {
+    nbdkit_error ("%s=%s is not esx65 or the like, nor a number", p->key,
+                  NAME (value));
+    return -1;
+  }
+  *(unsigned *) p->target = version;
+  return 0;
 }
 
 static int

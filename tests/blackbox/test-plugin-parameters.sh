@@ -65,6 +65,8 @@ refused '^nbdkit: error: write-sesparse=true and detect-zeroes= exclude' \
 refused 'exists already' "$disk" create=true create-size=1M
 refused 'create-type=round' "$tmp/new" create=true create-type=round
 refused 'is not ide' "$tmp/new" create=true create-adapter-type=nvme
+refused 'is not esx65 or the like' "$tmp/new" create=true \
+  create-hwversion=esx99
 refused 'is not off, on or unmap' "$disk" detect-zeroes=perhaps
 refused 'overlay= cannot go with' "$disk" overlay="$tmp/o.vmdk" parent="$disk"
 
