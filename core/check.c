@@ -495,6 +495,27 @@ estimate (const struct checker *checker, struct chain *chain)
   return total;
 }
 
+/* VMware's locks are files beside the disk's.  Whoever opens a disk to read it
+ * is only warned of them; but what is being written cannot be judged.
+ */
+static int
+check_not_used (const struct checker *checker, const struct link *top,
+                struct vmdk_error *err)
+{
+  char holder[256];
+
+  if (!checker->operation->rules.open.lock)
+    return 0;
+  if (store_lock_holder (top->store, top->name, holder, sizeof holder, err)
+      == -1)
+    return -1;
+  return holder[0] ? fail (err, ERR_LOCKED,
+                           "%s: %s (if nothing uses it any more, remove "
+                           "%s.lck)",
+                           NAME (top->name), holder, NAME (top->name))
+                   : 0;
+}
+
 /* The first link, with a repairer if it is to be repaired; then the others. */
 static int
 check_chain (struct checker *checker, struct chain *chain,
@@ -504,6 +525,8 @@ check_chain (struct checker *checker, struct chain *chain,
   const struct link *top = chain_link (chain, 0);
   int r;
 
+  if (check_not_used (checker, top, err) == -1)
+    return -1;
   checker->total = estimate (checker, chain);
   if (checker->options->repair && checker->may_repair) {
     repairer =

@@ -116,6 +116,13 @@ if qemu-io --help | grep -q -e --image-opts; then
   exec 3>&-
 fi
 
+# So is one that VMware has open.
+mkdir a.vmdk.lck
+printf '%-512s' 'host1 123-456 1 X 0 lc=1' > a.vmdk.lck/M00001.lck
+tool_fails 1 'a.vmdk.lck' check a.vmdk
+check 3 --lock=off a.vmdk
+rm -r a.vmdk.lck
+
 # A parent that was written.
 sleep 1
 qemu-io -f vmdk -c 'write -P 8 5M 64k' monolithicSparse.vmdk > out

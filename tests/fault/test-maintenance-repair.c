@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Disks with each damage that a repair mends, killed at any moment of it:
- * what can be read stays readable, and the next repair finishes.
+/* Disks with each damage that a repair mends, killed at any moment of it, or
+ * of undoing it: what can be read stays readable, and the next run finishes.
  */
 
 #include <config.h>
@@ -9,10 +9,13 @@
 #include <inttypes.h>
 
 #include "extent-helper.h"
+#include "check-chain.h"
 #include "check.h"
 #include "create.h"
+#include "link-edit.h"
 #include "maintenance.h"
 #include "mess.h"
+#include "repair.h"
 #include "sparse-header.h"
 
 static int
@@ -166,7 +169,6 @@ lose_footer (struct media *media)
 static const struct damage {
   const char *name, *flavour;
   void (*make) (struct media *media);
-  bool stream;
 } damages[] = {
   { .name = "bad entries",
     .flavour = "sparse, small grains",
@@ -273,12 +275,124 @@ test_stream (void **state)
   maintenance_check (&op);
 }
 
+/* -- Undoing ------------------------------------------------------------ */
+
+static int
+is_damaged (struct store *store, const char *top, struct vmdk_error *err)
+{
+  struct check_result result;
+
+  if (check (store, top, false, false, &result, err) == -1)
+    return -1;
+  return result.nr_errors > 0 ? 0
+                              : fail (err, ERR_ARGUMENT, "nothing is undone");
+}
+
+static void
+prepare_repaired (struct built *built, uint64_t seed)
+{
+  struct vmdk_error err;
+
+  prepare (built, seed);
+  assert_int_equal (repair (built->store, built->top, &err), 0);
+  assert_int_equal (store_flush (built->store, &err), 0);
+}
+
+static int
+undo (struct store *store, const char *top, struct vmdk_error *err)
+{
+  struct operation *operation = mess_operation ();
+  char backup[64];
+  uint64_t dropped;
+  int r;
+
+  snprintf (backup, sizeof backup, "%s.repair-backup", top);
+  r = repair_undo (store, backup, operation, &dropped, err);
+  mess_operation_free (operation);
+  return r;
+}
+
+static void
+test_undo (void **state)
+{
+  (void) state;
+  for (size_t i = 0; i < 3; i++) {
+    const struct maintenance op = {
+      .name = "undo",
+      .prepare = prepare_repaired,
+      .run = undo,
+      .after = is_damaged,
+      .not_written = true,
+    };
+
+    damage = &damages[i];
+    print_message ("%s\n", damage->name);
+    maintenance_check (&op);
+  }
+}
+
+/* -- Chains ------------------------------------------------------------- */
+
+static int
+set_wrong_cid (void *opaque, struct descriptor *descriptor,
+               struct vmdk_error *err)
+{
+  (void) opaque;
+  return descriptor_set (descriptor, "parentCID", "0badcafe", err);
+}
+
+static void
+prepare_broken (struct built *built, uint64_t seed)
+{
+  struct operation *operation = mess_operation ();
+  struct vmdk_error err;
+
+  build_mess (built, "child over flat", seed);
+  assert_int_equal (link_edit (built->store, built->top, STORE_FROM_FILE,
+                               operation, set_wrong_cid, NULL, &err),
+                    0);
+  assert_int_equal (store_flush (built->store, &err), 0);
+  mess_operation_free (operation);
+}
+
+static int
+mend_chain (struct store *store, const char *top, struct vmdk_error *err)
+{
+  struct operation *operation = mess_operation ();
+  const struct chain_options options = { .repair = true };
+  struct check_result result;
+  const int r = disk_check_chain (store, top, STORE_FROM_FILE, operation,
+                                  &options, &result, err);
+
+  free (result.backup);
+  mess_operation_free (operation);
+  return r;
+}
+
+static void
+test_chain (void **state)
+{
+  const struct maintenance op = {
+    .name = "mend the chain",
+    .prepare = prepare_broken,
+    .run = mend_chain,
+    .after = is_clean,
+    .error_before = ERR_MISMATCH,
+    .not_written = true,
+  };
+
+  (void) state;
+  maintenance_check (&op);
+}
+
 int
 main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_damages),
     cmocka_unit_test (test_stream),
+    cmocka_unit_test (test_undo),
+    cmocka_unit_test (test_chain),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
