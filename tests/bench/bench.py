@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 
+import converting
 import report
 import rows
 import servers
@@ -236,6 +237,8 @@ class Bench:
     def row(self, row):
         if isinstance(row, writing.Row):
             return self.writing.row(row)
+        if isinstance(row, converting.Row):
+            return self.converting.row(row)
         contenders = self.of_row(row)
         paths = [p for i in row.images for p in self.images.files(i)]
         if row.unit == "s":
@@ -336,17 +339,22 @@ def main():
         bench = Bench(args, images, sizes, scratch(None))
         os.makedirs(args.write_folder, exist_ok=True)
         bench.writing = writing.Writing(bench, scratch(args.write_folder))
+        bench.converting = converting.Converting(
+            bench, scratch(args.write_folder))
         known = about(bench)
         for key, value in known.items():
             print("%-9s %s" % (key, value or "-"))
         sys.stdout.flush()
         results, failed = run_all(bench, wanted)
         written = [r for r in results if isinstance(r, writing.Results)]
-        others = [r for r in results if r not in written]
+        converted = [r for r in results if isinstance(r, converting.Results)]
+        others = [r for r in results if r not in written + converted]
         if others:
             print("\n" + report.table(others))
         if written:
             print("\n" + report.table(written, writing.HEAD))
+        if converted:
+            print("\n" + report.table(converted, converting.HEAD))
         if args.json:
             with open(args.json, "w") as f:
                 json.dump({"about": known, "rows": [

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 
+import converting
 import images
 import writing
 
@@ -157,4 +158,4 @@ def all_rows(sizes):
                         ("sesparse", "empty seSparse")):
         rows.append(Row("map %s %s" % (text_size(sizes.empty), words),
                         "empty-" + kind, None, "s"))
-    return rows + writing.all_rows()
+    return rows + writing.all_rows() + converting.all_rows()
