@@ -29,9 +29,6 @@
 /* Free slots for so much are worth a commit of their own. */
 #define ENOUGH ((uint64_t) 8 << 20)
 
-/* Slots over which a batch may spread: fewer than a window has. */
-#define MAX_SPREAD (ROOM_WINDOW / 4)
-
 /* A stretch of N grains stays if the gap before it is at most N / this. */
 #define GAP_SHARE 100
 
@@ -58,12 +55,13 @@ next_place (const struct grain_room *room, uint64_t slot)
   return slot;
 }
 
+/* The slots of a batch lie within a window. */
 static bool
 is_full (const struct defragmenting *d)
 {
   return d->batch.len >= max_u64 (BATCH >> d->r.room.index->grain_shift, 1)
          || (d->batch.len > 0
-             && d->batch_slot - d->batch.ptr[0].to > MAX_SPREAD);
+             && d->batch_slot - d->batch.ptr[0].to > grain_room_window () / 4);
 }
 
 /* Grains that lie side by side. */

@@ -15,6 +15,21 @@
 /* Two bits each: 128 MiB, for a file of 32 TiB with usual grains. */
 #define MAX_SLOTS (UINT64_C (1) << 29)
 
+/* 32 MiB for 256 GiB of usual grains. */
+static uint64_t window_slots = UINT64_C (1) << 22;
+
+uint64_t
+grain_room_window (void)
+{
+  return window_slots;
+}
+
+void
+grain_room_set_window (uint64_t nr_slots)
+{
+  window_slots = nr_slots;
+}
+
 /* -- Bits --------------------------------------------------------------- */
 
 static void
@@ -333,7 +348,7 @@ grain_room_look (struct grain_room *room, uint64_t first, uint64_t slot,
     return 0;
   if (!room->window.grains) {
     /* Fewer for a small file, and then the window never moves. */
-    const uint64_t nr = min_u64 (ROOM_WINDOW, 2 * room->nr_slots);
+    const uint64_t nr = min_u64 (window_slots, 2 * room->nr_slots);
 
     room->window.grains = calloc (nr, sizeof room->window.grains[0]);
     if (!room->window.grains)

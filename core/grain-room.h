@@ -27,8 +27,9 @@
 
 #define ROOM_NO_GRAIN UINT64_MAX
 
-/* How many slots a window has. */
-#define ROOM_WINDOW (UINT64_C (1) << 22)
+/* How many slots a window has, and another number, for tests. */
+extern uint64_t grain_room_window (void);
+extern void grain_room_set_window (uint64_t nr_slots);
 
 struct grain_room {
   struct grain_index *index;

@@ -162,7 +162,7 @@ make_room (struct rearranging *r, const struct plan *p, struct vmdk_error *err)
       r->moved += room->index->grain_size;
       continue;
     }
-    if (grain_room_look (room, p->first_slot, slot, err) == -1
+    if (grain_room_look (room, slot, slot, err) == -1
         || rearrange_move (r, grain_room_owner (room, slot), slot, to++, err)
              == -1)
       return -1;
