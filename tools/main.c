@@ -51,8 +51,8 @@ print_commands (void)
           "Work with VMware's VMDK disks.\n\n");
   for (size_t i = 0; commands[i]; i++)
     printf ("  %-10s  %s\n", commands[i]->name, commands[i]->summary);
-  printf ("\n`vmdkit COMMAND --help' tells more; so do the manual pages\n"
-          "vmdkit(1) and vmdkit-COMMAND(1).\n");
+  printf ("\n`vmdkit COMMAND --help' tells more; so do vmdkit(1) and "
+          "vmdkit-COMMAND(1).\n");
 }
 
 static const struct command *
