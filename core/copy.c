@@ -29,10 +29,13 @@
 /* More threads than that only get in each other's way. */
 #define MAX_THREADS 64
 
-/* For each thread, when pieces are placed in order: one to work on and some
- * that wait for an earlier one.
+/* For each thread, when pieces are placed in order: one to work on and one
+ * that waits for an earlier one; and some more, for few threads.
  */
-#define SLOTS_PER_THREAD 4
+#define SLOTS_PER_THREAD 2
+#define MORE_SLOTS 4
+
+#define ZERO_AT_ONCE (UINT64_C (1) << 30)
 
 /* Progress is told so often. */
 #define TICK_NS (100 * 1000 * 1000)
@@ -194,15 +197,23 @@ find_data (struct copy *copy, uint64_t offset, uint64_t *start,
   return 0;
 }
 
+/* Not all at once: who wants to stop would have to wait for it. */
 static int
 zero_between (struct copy *copy, uint64_t from, uint64_t to,
               struct vmdk_error *err)
 {
   const struct copy_target *target = copy->target;
 
-  return target->zero && to > from
-           ? target->zero (target->opaque, from, to - from, err)
-           : 0;
+  while (target->zero && from < to) {
+    const uint64_t count = min_u64 (to - from, ZERO_AT_ONCE);
+
+    if (copy->failed)
+      return fail (err, ERR_SYSTEM, "stopped");
+    if (target->zero (target->opaque, from, count, err) == -1)
+      return -1;
+    from += count;
+  }
+  return 0;
 }
 
 /* The next piece: whole units around the next data. */
@@ -422,7 +433,8 @@ copy_run (const struct copy_source *source, const struct copy_target *target,
   int r;
 
   init_locks (&copy);
-  r = make_slots (&copy, target->place ? n * SLOTS_PER_THREAD : n, err);
+  r = make_slots (&copy, target->place ? n * SLOTS_PER_THREAD + MORE_SLOTS : n,
+                  err);
   if (r == 0)
     r = run_threads (&copy, n, share, err);
   free_slots (&copy);

@@ -133,7 +133,8 @@ take_room (struct sparse_export *s, uint64_t nr_sectors, uint64_t *sector,
   if (nr_sectors >= MAX_FILE_SECTORS - s->next) {
     fail (err, ERR_SYSTEM,
           "the extent has reached the %" PRIu64
-          " bytes that its tables can name",
+          " bytes that its tables can name; split and flat types can hold "
+          "more",
           sectors_to_bytes (MAX_FILE_SECTORS));
     err->errnum = EFBIG;
     return -1;

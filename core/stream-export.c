@@ -55,7 +55,7 @@ append (struct stream_export *s, const void *bytes, uint64_t count,
   if (nr >= MAX_FILE_SECTORS - s->next) {
     fail (err, ERR_SYSTEM,
           "the stream has reached the %" PRIu64
-          " bytes that its tables can name",
+          " bytes that its tables can name; flat types can hold more",
           sectors_to_bytes (MAX_FILE_SECTORS));
     err->errnum = EFBIG;
     return -1;

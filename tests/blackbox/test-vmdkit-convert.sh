@@ -173,6 +173,24 @@ for member in '' /vm-2.vmdk; do
   rm ova.raw
 done
 
+# -- A device, if there may be one: its old contents go, also where zeros come
+
+truncate -s 16M loop.img
+if device=$(losetup -f --show loop.img 2> losetup.log); then
+  trap 'losetup -d "$device"; cleanup' EXIT
+  tr '\0' x < loop.img | dd of="$device" bs=1M 2> losetup.log
+  tool_fails 1 'say --overwrite' convert -f raw in.raw "$device"
+  vmdkit convert -q --overwrite -f raw in.raw "$device" || fail "a device"
+  cmp -n "$(stat -c %s in.raw)" in.raw "$device" || fail "a device's contents"
+  tool_fails 1 'not a VMDK' convert "$device" x.vmdk
+  vmdkit convert -q -f raw "$device" from.vmdk || fail "from a device"
+  qemu-img compare -q -f raw -F vmdk "$device" from.vmdk ||
+    fail "from a device: contents"
+  tool_fails 1 'same' convert --overwrite -f raw -t raw "$device" "$device"
+  losetup -d "$device"
+  trap cleanup EXIT
+fi
+
 # -- Metadata
 
 sed -i 's/^ddb.adapterType.*/ddb.adapterType = "buslogic"\
