@@ -346,9 +346,9 @@ soap_client_hurry (struct soap_client *client, unsigned seconds)
   int64_t before = atomic_load (&client->deadline_ms);
 
   /* never later than somebody said before */
-  while ((before == 0 || deadline < before)
-         && !atomic_compare_exchange_weak (&client->deadline_ms, &before,
-                                           deadline))
+  while (
+    (before == 0 || deadline < before)
+    && !atomic_compare_exchange_weak (&client->deadline_ms, &before, deadline))
     ;
 }
 
@@ -402,13 +402,14 @@ wipe (char **text)
 static char *
 whole_text (const struct soap_request *request)
 {
-  const size_t size =
-    sizeof envelope_begin + request->len + sizeof envelope_end;
+  const size_t size = sizeof envelope_begin + request->len
+                      + strlen (request->method) + sizeof "</>"
+                      + sizeof envelope_end;
   char *text = malloc (size);
 
   if (text)
-    snprintf (text, size, "%s%.*s%s", envelope_begin, (int) request->len,
-              request->text, envelope_end);
+    snprintf (text, size, "%s%.*s</%s>%s", envelope_begin, (int) request->len,
+              request->text, request->method, envelope_end);
   return text;
 }
 

@@ -84,7 +84,7 @@ struct soap_request {
 #define SOAP_VIM25 "urn:vim25"
 #define SOAP_INTERNAL "urn:internalvim25"
 
-/* Begin a request to METHOD of *THIS. */
+/* Begin a request to METHOD of *OBJECT; sending it ends it. */
 extern void soap_begin (struct soap_request *request, const char *method,
                         const struct vim_ref *object)
   __attribute__ ((nonnull (1, 2, 3)));
