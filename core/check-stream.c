@@ -3,10 +3,11 @@
 /* Streams: the footer, blocks that no table names, and a stream that has no
  * directory, which gets one.
  *
- * Tables, directory and footer of a rebuilt stream are appended, the footer
- * last; until it is there the stream is scanned as before.  Where the scan
- * shows that nothing is missing, nothing is overwritten.  Where the file was
- * cut, they follow the last whole grain, in place of the rest of one.
+ * If only the footer is missing, it is put where it was, and the stream is
+ * what its writer made.  Otherwise tables, directory and footer are appended,
+ * the footer last; until it is there the stream is scanned as before.  Where
+ * the scan shows that nothing is missing, nothing is overwritten.  Where the
+ * file was cut, they follow the last whole grain, in place of the rest of one.
  */
 
 #include <config.h>
@@ -210,6 +211,93 @@ append_tables (struct rebuild *rebuild, struct vmdk_error *err)
   return 0;
 }
 
+/* -- A directory that is there ------------------------------------------ */
+
+/* What comes behind the last grain: tables with markers and the directory.
+ * *offset is where that is; 0: there is none.
+ */
+static int
+find_directory (const struct rebuild *rebuild, uint64_t *offset,
+                struct vmdk_error *err)
+{
+  struct media *media = rebuild->check->extent->media;
+  const uint64_t nr_sectors =
+    stream_directory_sectors (sparse_header_nr_tables (rebuild->header));
+  uint64_t at = div_round_up (rebuild->last_end, SECTOR_SIZE) * SECTOR_SIZE;
+  uint8_t bytes[STREAM_MARKER_SIZE];
+
+  *offset = 0;
+  for (; range_inside (at, SECTOR_SIZE, media->size); at += SECTOR_SIZE) {
+    struct stream_marker marker;
+
+    if (media_pread (media, bytes, sizeof bytes, at, err) == -1)
+      return -1;
+    marker = stream_marker_decode (bytes);
+    if (marker.size != 0 || marker.value > bytes_to_sectors (media->size))
+      return 0;
+    if (marker.type == MARKER_GRAIN_TABLE)
+      at += sectors_to_bytes (marker.value);
+    else if (marker.type == MARKER_GRAIN_DIRECTORY) {
+      at += SECTOR_SIZE;
+      if (marker.value == nr_sectors
+          && range_inside (at, sectors_to_bytes (nr_sectors), media->size))
+        *offset = at;
+      return 0;
+    }
+    else if (marker.type != MARKER_PROGRESS)
+      return 0;
+  }
+  return 0;
+}
+
+/* Whether the table at SECTOR (0: there is none) is WANTED (NULL: empty). */
+static int
+compare_table (const struct rebuild *rebuild, uint64_t sector,
+               const uint8_t *wanted, uint8_t *buf, bool *same,
+               struct vmdk_error *err)
+{
+  const uint64_t size = rebuild->header->nr_gtes_per_gt * UINT64_C (4);
+  const uint64_t offset = sectors_to_bytes (sector);
+  struct media *media = rebuild->check->extent->media;
+
+  *same = sector == 0 && !wanted;
+  if (sector == 0 || !range_inside (offset, size, media->size))
+    return 0;
+  if (media_pread (media, buf, size, offset, err) == -1)
+    return -1;
+  *same =
+    wanted ? memcmp (buf, wanted, size) == 0 : bytes_are_zero (buf, size);
+  return 0;
+}
+
+/* Whether the directory at OFFSET says what the scan has found. */
+static int
+compare_directory (const struct rebuild *rebuild, uint64_t offset, bool *same,
+                   struct vmdk_error *err)
+{
+  const uint64_t size = rebuild->header->nr_gtes_per_gt * UINT64_C (4);
+  const uint64_t nr_tables = sparse_header_nr_tables (rebuild->header);
+  CLEANUP_FREE uint8_t *wanted = malloc (size);
+  CLEANUP_FREE uint8_t *buf = malloc (size);
+
+  if (!wanted || !buf)
+    return fail_memory (err);
+  *same = true;
+  for (uint64_t i = 0; i < nr_tables && *same; i++) {
+    uint8_t entry[4];
+
+    if (media_pread (rebuild->check->extent->media, entry, sizeof entry,
+                     offset + i * sizeof entry, err)
+          == -1
+        || compare_table (rebuild, le32_load (entry),
+                          fill_table (rebuild, i, wanted) ? wanted : NULL, buf,
+                          same, err)
+             == -1)
+      return -1;
+  }
+  return 0;
+}
+
 /* What is behind the new end would hide the footer. */
 static int
 cut_rest (struct rebuild *rebuild, uint64_t end, struct vmdk_error *err)
@@ -224,6 +312,23 @@ cut_rest (struct rebuild *rebuild, uint64_t end, struct vmdk_error *err)
     return 0;
   return repair_drop (check->checker->repairer, check->extent->media,
                       check->file, &rest, 1, err);
+}
+
+/* The footer of the directory at OFFSET, which is all there. */
+static int
+restore_footer (struct rebuild *rebuild, uint64_t offset,
+                struct vmdk_error *err)
+{
+  const uint64_t nr_sectors =
+    stream_directory_sectors (sparse_header_nr_tables (rebuild->header));
+  uint8_t end[STREAM_END_SIZE];
+
+  rebuild->end = offset + sectors_to_bytes (nr_sectors);
+  stream_end_encode (rebuild->header, bytes_to_sectors (offset), end);
+  if (cut_rest (rebuild, rebuild->end + sizeof end, err) == -1
+      || append (rebuild, end, sizeof end, err) == -1)
+    return -1;
+  return repair_commit (rebuild->check->checker->repairer, err);
 }
 
 static int
@@ -259,6 +364,28 @@ append_all (struct rebuild *rebuild, struct vmdk_error *err)
   return repair_commit (repairer, err);
 }
 
+static int
+mend_stream (struct rebuild *rebuild, struct vmdk_error *err)
+{
+  const struct extent_check *check = rebuild->check;
+  uint64_t offset;
+  bool same = false;
+
+  if (find_directory (rebuild, &offset, err) == -1
+      || (offset != 0
+          && compare_directory (rebuild, offset, &same, err) == -1))
+    return -1;
+  if (same)
+    return restore_footer (rebuild, offset, err);
+  rebuild->end =
+    div_round_up (rebuild->nr_doubtful == 0
+                    ? check->extent->media->size
+                    : max_u64 (rebuild->last_end, check->layout.start),
+                  SECTOR_SIZE)
+    * SECTOR_SIZE;
+  return append_all (rebuild, err);
+}
+
 /* Tell of a stream whose directory is lost, WHY; mend it. */
 static int
 rebuild_stream (struct rebuild *rebuild, const char *why,
@@ -285,13 +412,7 @@ rebuild_stream (struct rebuild *rebuild, const char *why,
   }
   if (!checker->repairer || checker->operation->dry_run)
     return 0;
-  rebuild->end =
-    div_round_up (rebuild->nr_doubtful == 0
-                    ? check->extent->media->size
-                    : max_u64 (rebuild->last_end, check->layout.start),
-                  SECTOR_SIZE)
-    * SECTOR_SIZE;
-  return append_all (rebuild, err);
+  return mend_stream (rebuild, err);
 }
 
 static int

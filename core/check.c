@@ -264,7 +264,7 @@ static int
 check_free_sector (struct extent_check *check, struct vmdk_error *err)
 {
   const struct extent_layout *layout = &check->layout;
-  const uint64_t size = bytes_to_sectors (check->extent->media->size);
+  const uint64_t size = div_round_up (check->extent->media->size, SECTOR_SIZE);
   const uint64_t used =
     div_round_up (max_u64 (check->used_end, layout->start), SECTOR_SIZE);
 

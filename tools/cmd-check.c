@@ -118,13 +118,17 @@ found (void *opaque, const struct check_finding *finding)
 {
   struct report *report = opaque;
   const bool many = report->told[finding->kind]++ >= FEW;
+  struct check_finding ours = *finding;
+  char text[ERROR_TEXT_SIZE];
 
   if (settings.quiet && finding->severity == CHECK_NOTE)
     return;
+  text_options (text, sizeof text, finding->text);
+  ours.text = text;
   if (report->findings)
-    add_finding (report, finding);
+    add_finding (report, &ours);
   else if (!many || all)
-    print_finding (report, finding);
+    print_finding (report, &ours);
 }
 
 /* -- Results ------------------------------------------------------------ */

@@ -875,6 +875,33 @@ test_stream_rebuilt (void **state)
   bench_free (&b);
 }
 
+/* Where only the footer is missing it is put back as it was, and what of it
+ * was left does not matter.
+ */
+static void
+test_stream_footer_restored (void **state)
+{
+  (void) state;
+  for (uint64_t lost = 1; lost <= 2 * 512; lost += 341) {
+    struct bench b;
+    struct image whole, now;
+
+    bench_init (&b);
+    make_disk (&b, "a.vmdk", DISK_STREAM_OPTIMIZED, 0);
+    whole = bench_get (&b, "a.vmdk");
+    cut (&b, "a.vmdk", lost + 512); /* without an EOS marker it is served */
+    b.options.repair = true;
+    assert_int_equal (bench_try (&b, "a.vmdk"), 0);
+    now = bench_get (&b, "a.vmdk");
+    assert_int_equal (b.result.nr_mended, 1);
+    assert_int_equal (now.size, whole.size);
+    assert_memory_equal (now.bytes, whole.bytes, whole.size);
+    image_free (&whole);
+    image_free (&now);
+    bench_free (&b);
+  }
+}
+
 static void
 test_stream_cut (void **state)
 {
@@ -1047,6 +1074,7 @@ main (void)
     cmocka_unit_test (test_cowd),
     cmocka_unit_test (test_stream_damage),
     cmocka_unit_test (test_stream_rebuilt),
+    cmocka_unit_test (test_stream_footer_restored),
     cmocka_unit_test (test_stream_cut),
     cmocka_unit_test (test_undo_refused),
     cmocka_unit_test (test_second_backup),
