@@ -62,8 +62,9 @@ have_slots (struct grain_room *room, uint64_t nr, struct vmdk_error *err)
     return 0;
   if (nr > MAX_SLOTS)
     return fail (err, ERR_UNSUPPORTED,
-                 "the file has %" PRIu64 " grains, and at most %" PRIu64
-                 " can be moved",
+                 "its file has room for %" PRIu64
+                 " grains, and more than %" PRIu64
+                 " cannot be moved: convert the disk",
                  nr, MAX_SLOTS);
   if (grow_bits (&room->used, room->nr_slots, rounded, err) == -1
       || grow_bits (&room->fixed, room->nr_slots, rounded, err) == -1)

@@ -390,5 +390,7 @@ disk_grow (struct store *store, const char *name, enum store_open_flags flags,
   }
   rearrange_reset (&g.r, r == -1 ? err : NULL);
   chain_close (g.r.chain);
-  return r == -1 ? -1 : operation_progress (operation, 1, 1, err);
+  if (r == 0)
+    rearrange_end_progress (operation, 1);
+  return r;
 }

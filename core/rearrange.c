@@ -27,6 +27,16 @@ rearrange_progress (struct rearranging *r, uint64_t count,
   return operation_progress (r->operation, r->done, r->total, err);
 }
 
+/* What is done is done, also when somebody wants it stopped only now. */
+void
+rearrange_end_progress (const struct operation *operation, uint64_t total)
+{
+  struct vmdk_error ignored;
+
+  if (operation_progress (operation, total, total, &ignored) == -1)
+    return;
+}
+
 /* -- Moves -------------------------------------------------------------- */
 
 static int
@@ -302,5 +312,6 @@ rearrange (struct rearranging *r, struct store *store, const char *name,
   chain_close (r->chain);
   if (result == -1)
     return fail_prefix (err, "%s", NAME (name));
-  return operation_progress (operation, r->total, r->total, err);
+  rearrange_end_progress (operation, r->total);
+  return 0;
 }

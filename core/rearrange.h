@@ -84,6 +84,10 @@ extern int rearrange_progress (struct rearranging *r, uint64_t count,
                                struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
+/* All of it is. */
+extern void rearrange_end_progress (const struct operation *operation,
+                                    uint64_t total) __attribute__ ((nonnull));
+
 /* GRAIN goes from slot FROM, of which it is the owner, to the free slot TO.
  * Copies now and then; commits only when the tables take much memory.
  */

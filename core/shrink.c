@@ -66,9 +66,9 @@ is_zero_below (struct shrinking *s, uint64_t grain, bool *zero,
   const struct grain_index *index = s->r.extent->index;
   const uint64_t count = valid_bytes (index, grain);
 
-  *zero = true;
+  *zero = !link_has_parent (s->r.link);
   if (chain_nr_links (s->r.chain) == 1)
-    return 0;
+    return 0; /* a child alone says nothing of its parent */
   if (s->below_size < index->grain_size) {
     free (s->below);
     s->below_size = index->grain_size;
@@ -92,7 +92,7 @@ give_back (struct shrinking *s, uint64_t grain, uint64_t slot,
   uint64_t entry = 0;
   bool zero;
 
-  if (chain_nr_links (s->r.chain) > 1 && index->zero_entry != 0)
+  if (link_has_parent (s->r.link) && index->zero_entry != 0)
     entry = index->zero_entry;
   else {
     if (is_zero_below (s, grain, &zero, err) == -1)

@@ -96,6 +96,27 @@ test "$(size p.vmdk)" -eq "$before" || fail "punch: another size"
 test "$(stat -c %b p.vmdk)" -lt "$((blocks * 6 / 10))" || fail "punch: no holes"
 qemu-img compare -q -f vmdk -F raw p.vmdk raw || fail "punch: contents"
 
+# a disk in use
+mkfifo hold
+qemu-io -f vmdk p.vmdk < hold > held 2>&1 &
+pids="$pids $!"
+exec 9> hold
+echo 'read -q 0 512' >&9
+i=0
+until vmdkit info --json p.vmdk | json 'j["in-use"]' | grep -q writing; do
+  i=$((i + 1))
+  test $i -lt 200 || fail "qemu-io's lock is not seen"
+  sleep 0.05
+done
+sum=$(sha256sum < p.vmdk)
+for command in "shrink p.vmdk" "defragment p.vmdk" "grow p.vmdk 1G"; do
+  # shellcheck disable=SC2086
+  tool_fails 1 "^vmdkit: p.vmdk: another program has it open" $command
+done
+test "$(sha256sum < p.vmdk)" = "$sum" || fail "refused, and changed"
+exec 9>&-
+wait "${pids##* }" || fail "qemu-io: $(cat held)"
+
 # refusals
 vmdkit create -t streamOptimized s.vmdk 1M > /dev/null
 tool_fails 1 "^vmdkit: s.vmdk: .*convert the disk" shrink s.vmdk
