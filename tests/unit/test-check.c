@@ -785,6 +785,103 @@ test_cowd (void **state)
   bench_free (&b);
 }
 
+/* -- seSparse ----------------------------------------------------------- */
+
+/* 40000 sectors, two tables: the volatile header at sector 1, the directory
+ * at 16, tables from 64 on, grains (8 sectors) from 208 on.
+ */
+#define SE_TABLE(nr) ((64 + (nr) *64) * 512)
+#define SE_NOTE                                                               \
+  "note- not-checked: the journal, the free bitmap and the back map are not " \
+  "checked: their formats are not known"
+
+static void
+make_sesparse (struct image *image)
+{
+  static const uint64_t regions[] = { 1,  1,   2,   2, 4,   8, 16,  8,
+                                      64, 128, 192, 8, 200, 8, 208, 40000 };
+  static const uint8_t grains[3 * 4096] = { 1 };
+
+  image_put64 (image, 0, 0xcafebabe);
+  image_put64 (image, 8, UINT64_C (0x200000001));
+  image_put64 (image, 16, 40000);
+  image_put64 (image, 24, 8);
+  image_put64 (image, 32, 64);
+  for (size_t i = 0; i < sizeof regions / sizeof regions[0]; i++)
+    image_put64 (image, 80 + i * 8, regions[i]);
+  image_put64 (image, 512, 0xcafecafe);
+  image_put64 (image, 16 * 512, UINT64_C (0x1000000000000000));
+  image_put64 (image, 16 * 512 + 8, UINT64_C (0x1000000000000001));
+  image_put64 (image, SE_TABLE (0), UINT64_C (0x3000000000000000));
+  image_put64 (image, SE_TABLE (0) + 8, UINT64_C (0x3001000000000000));
+  image_put64 (image, SE_TABLE (1), UINT64_C (0x3002000000000000));
+  image_grow (image, 208 * 512 + sizeof grains);
+  memcpy (image->bytes + 208 * 512, grains, sizeof grains);
+}
+
+static void
+test_sesparse (void **state)
+{
+  static const struct {
+    size_t offset;
+    uint64_t value;
+    const char *findings[6];
+  } cases[] = {
+    { 0, 0xcafebabe, { SE_NOTE } },
+    { SE_TABLE (0) + 8,
+      UINT64_C (0x3000000000000000),
+      { "error- shared-grain 106496: grains 0 and 1 share their room, at "
+        "sector 208: one of them has lost its bytes; copy the disk with "
+        "vmdkit convert, and look at both",
+        SE_NOTE } },
+    { SE_TABLE (1),
+      UINT64_C (0x3003000000000000),
+      { "error- table-entry 65536: grain 4096 at sector 232 is cut off by the "
+        "end of the file, byte 118784",
+        SE_NOTE } },
+    { 16 * 512 + 8,
+      UINT64_C (0x1000000000000000),
+      { "error- shared-table 32768: grain table 1 at sector 64 shares its "
+        "room with another table",
+        "error- shared-grain 106496: grains 0 and 4096 share their room, at "
+        "sector 208: one of them has lost its bytes; copy the disk with "
+        "vmdkit convert, and look at both",
+        "error- shared-grain 110592: grains 1 and 4097 share their room, at "
+        "sector 216: one of them has lost its bytes; copy the disk with "
+        "vmdkit convert, and look at both",
+        SE_NOTE } },
+    { 512 + 24,
+      1,
+      { "error- unclean: the journal was not replayed: tables and data may be "
+        "out of date; open the disk once on ESXi, or clone it there",
+        SE_NOTE } },
+  };
+
+  (void) state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct image image = { 0 };
+    struct bench b;
+
+    make_sesparse (&image);
+    image_put64 (&image, cases[i].offset, cases[i].value);
+    bench_init (&b);
+    bench_put (&b, "a-sesparse.vmdk", &image);
+    put_text (&b, "a.vmdk",
+              "# Disk DescriptorFile\nversion=1\nCID=11111111\n"
+              "parentCID=ffffffff\ncreateType=\"seSparse\"\n"
+              "RW 40000 SESPARSE \"a-sesparse.vmdk\"\n");
+    bench_check (&b, "a.vmdk", cases[i].findings);
+
+    /* Nothing of it is ever mended. */
+    b.options.repair = true;
+    assert_int_equal (bench_try (&b, "a.vmdk"), 0);
+    assert_int_equal (b.result.nr_mendable, 0);
+    assert_null (b.result.backup);
+    image_free (&image);
+    bench_free (&b);
+  }
+}
+
 /* -- Streams ------------------------------------------------------------ */
 
 /* Where the grain that starts at LBA is stored. */
@@ -1072,6 +1169,7 @@ main (void)
     cmocka_unit_test (test_split),
     cmocka_unit_test (test_own_disks),
     cmocka_unit_test (test_cowd),
+    cmocka_unit_test (test_sesparse),
     cmocka_unit_test (test_stream_damage),
     cmocka_unit_test (test_stream_rebuilt),
     cmocka_unit_test (test_stream_footer_restored),
