@@ -117,6 +117,11 @@ text_add_numbers (struct text *text, const char *kind, uint64_t a, uint64_t b,
 static int
 text_end_line (struct text *text, const char *name, struct vmdk_error *err)
 {
+  if (strchr (name, '\n'))
+    return fail (err, ERR_UNSUPPORTED,
+                 "%s: cannot be repaired: its name has a line break, which a "
+                 "backup cannot have",
+                 NAME (name));
   if (text_add (text, name, err) == -1)
     return -1;
   return text_add (text, "\n", err);

@@ -244,8 +244,12 @@ check (const struct place *place, const struct operation *operation)
   }
   if (disk_check (place->store, place->name, place->flags, operation, &how,
                   &result, &err)
-      == -1)
+      == -1) {
     status = tell_failure (place->text, &err);
+    if (result.backup)
+      tell_note ("the bytes that were changed before that are in %s",
+                 NAME (result.backup));
+  }
   else if (report.failed) {
     fail_memory (&err);
     status = tell_failure (place->text, &err);

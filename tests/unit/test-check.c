@@ -10,6 +10,8 @@
 #include "check-helper.h"
 #include "sparse-image.h"
 
+#include <errno.h>
+
 #include "create.h"
 #include "room-map.h"
 
@@ -542,6 +544,54 @@ test_dry_run (void **state)
   assert_int_equal (now.size, s.image.size);
   assert_memory_equal (now.bytes, s.image.bytes, now.size);
   image_free (&now);
+  image_free (&s.image);
+  bench_free (&b);
+}
+
+static bool
+never_mind (void *opaque, uint64_t done, uint64_t total)
+{
+  uint64_t *nr_calls = opaque;
+
+  ++*nr_calls;
+  return done == total;
+}
+
+/* Who stops a check has it stopped, and the disk is as it was; at its end it
+ * is too late.
+ */
+static void
+test_stopped (void **state)
+{
+  struct sparse_image s;
+  struct bench b;
+  struct image now;
+  uint64_t nr_calls = 0;
+
+  (void) state;
+  bench_init (&b);
+  b.operation.progress = never_mind;
+  b.operation.opaque = &nr_calls;
+  sparse_image_init (&s, UINT64_C (4000) * 512 * GRAIN, GRAIN);
+  bench_put (&b, "a.vmdk", &s.image);
+  b.operation.rules.lone_extent = true;
+  set_gde (&s, 5, true, 0);
+  bench_put (&b, "a.vmdk", &s.image);
+  b.options.repair = true;
+  assert_int_equal (bench_try (&b, "a.vmdk"), -1);
+  assert_int_equal (b.err.errnum, ECANCELED);
+  assert_null (b.result.backup);
+  now = bench_get (&b, "a.vmdk");
+  assert_memory_equal (now.bytes, s.image.bytes, s.image.size);
+  image_free (&now);
+  image_free (&s.image);
+
+  nr_calls = 0;
+  b.operation.rules.lone_extent = false;
+  make_good (&s);
+  bench_put (&b, "a.vmdk", &s.image);
+  bench_check (&b, "a.vmdk", NULL);
+  assert_int_equal (nr_calls, 1);
   image_free (&s.image);
   bench_free (&b);
 }
@@ -1162,6 +1212,7 @@ main (void)
     cmocka_unit_test (test_damages),
     cmocka_unit_test (test_repairs),
     cmocka_unit_test (test_dry_run),
+    cmocka_unit_test (test_stopped),
     cmocka_unit_test (test_windows),
     cmocka_unit_test (test_shared_tables),
     cmocka_unit_test (test_leak_stays_beside_errors),
