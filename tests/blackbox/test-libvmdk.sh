@@ -20,18 +20,7 @@ requires_python nbd
   good-stream-both good-stream-last-grain-short good-cowd-base
 
 for disk in "$tmp"/images/good-*/disk.vmdk; do
-  "$PYVMDK" - "$disk" "$tmp/libvmdk.raw" <<'END' || fail "libvmdk: $disk"
-import sys
-import pyvmdk
-
-handle = pyvmdk.handle()
-handle.open(sys.argv[1])
-handle.open_extent_data_files()
-size = handle.get_media_size()
-with open(sys.argv[2], "wb") as out:
-    while out.tell() < size:
-        out.write(handle.read_buffer_at_offset(
-            min(1 << 16, size - out.tell()), out.tell()))
-END
+  "$PYVMDK" "$here/read-libvmdk.py" "$disk" "$tmp/libvmdk.raw" \
+    || fail "libvmdk: $disk"
   served_as "$tmp/libvmdk.raw" "$disk"
 done

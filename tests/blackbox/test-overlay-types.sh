@@ -17,33 +17,10 @@ nbdkit_flags=
 
 cd "$tmp"
 
-# write_pattern FILE SEED: the same writes to the export and to a raw file.
+# write_pattern FILE [SEED]: the same writes to the export and to a raw file.
 write_pattern ()
 {
-  "$PYTHON" - "$uri" "$@" <<'END_OF_PYTHON'
-import random
-import sys
-import nbd
-
-h = nbd.NBD()
-h.connect_uri(sys.argv[1])
-size = h.get_size()
-rng = random.Random(int(sys.argv[3]))
-with open(sys.argv[2], "r+b") as raw:
-    for i in range(100):
-        count = rng.choice((1, 512, 4096, 70000))
-        offset = rng.randrange(size - count)
-        data = rng.randbytes(count)
-        if rng.randrange(4):
-            h.pwrite(data, offset)
-        else:
-            data = bytes(count)
-            h.zero(count, offset)
-        raw.seek(offset)
-        raw.write(data)
-h.flush()
-h.shutdown()
-END_OF_PYTHON
+  "$PYTHON" "$here/write-pattern.py" "$uri" "$@"
 }
 
 qemu-img create -q -f vmdk base.vmdk 3M

@@ -15,36 +15,10 @@ nbdkit_flags=
 
 cd "$tmp"
 
-# write_pattern FILE: the same writes to the export and to a raw file.
+# write_pattern FILE [SEED]: the same writes to the export and to a raw file.
 write_pattern ()
 {
-  "$PYTHON" - "$uri" "$1" <<'END'
-import random
-import sys
-import nbd
-
-h = nbd.NBD()
-h.connect_uri(sys.argv[1])
-size = h.get_size()
-rng = random.Random(7)
-with open(sys.argv[2], "r+b") as raw:
-    for i in range(300):
-        offset = rng.randrange(size)
-        count = min(rng.choice((1, 512, 4096, 70000, 300000)), size - offset)
-        what = rng.randrange(4)
-        if what == 3:
-            h.zero(count, offset, nbd.CMD_FLAG_NO_HOLE if i % 2 else 0)
-            data = bytes(count)
-        else:
-            data = rng.randbytes(count)
-            h.pwrite(data, offset, nbd.CMD_FLAG_FUA if what == 2 else 0)
-        raw.seek(offset)
-        raw.write(data)
-if h.pread(size, 0) != open(sys.argv[2], "rb").read():
-    raise SystemExit("what is read is not what was written")
-h.flush()
-h.shutdown()
-END
+  "$PYTHON" "$here/write-pattern.py" "$uri" "$@"
 }
 
 # is_clean EXTENT: the header says so
