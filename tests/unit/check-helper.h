@@ -88,6 +88,35 @@ bench_get (struct bench *b, const char *name)
   return image;
 }
 
+static inline void
+bench_put_text (struct bench *b, const char *name, const char *text)
+{
+  assert_int_equal (
+    store_memory_add (b->store, name, text, strlen (text), &b->err), 0);
+}
+
+static inline void
+bench_poke (struct bench *b, const char *name, uint64_t offset,
+            const void *bytes, size_t count)
+{
+  struct media *media =
+    store_open (b->store, name, STORE_FROM_FILE | STORE_WRITABLE, &b->err);
+
+  assert_non_null (media);
+  assert_int_equal (media_pwrite (media, bytes, count, offset, &b->err), 0);
+  media_close (media);
+}
+
+static inline void
+bench_poke32 (struct bench *b, const char *name, uint64_t offset,
+              uint32_t value)
+{
+  uint8_t bytes[4];
+
+  le32_store (bytes, value);
+  bench_poke (b, name, offset, bytes, sizeof bytes);
+}
+
 static inline int
 bench_try (struct bench *b, const char *name)
 {
