@@ -460,12 +460,9 @@ copy_to_pipe (const struct conversion *c, struct media *media,
               struct vmdk_error *err)
 {
   const struct part all = { 0, c->source.size };
-  struct copy_to_pipe to = { .media = media };
-  const struct copy_target target = copy_target_of_pipe (&to);
+  const struct copy_target target = copy_target_of_pipe (media);
 
-  if (copy_part (c, &all, &target, err) == -1)
-    return -1;
-  return copy_to_pipe_finish (&to, all.size, err);
+  return copy_part (c, &all, &target, err);
 }
 
 static int

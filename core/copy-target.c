@@ -81,23 +81,6 @@ copy_target_of_media (struct copy_to_media *to)
   };
 }
 
-int
-copy_to_pipe_finish (struct copy_to_pipe *to, uint64_t size,
-                     struct vmdk_error *err)
-{
-  static const uint8_t zeros[DEFAULT_UNIT];
-
-  while (to->media->size < size) {
-    const uint64_t at = to->media->size;
-
-    if (media_pwrite (to->media, zeros, min_u64 (size - at, sizeof zeros), at,
-                      err)
-        == -1)
-      return -1;
-  }
-  return 0;
-}
-
 static int
 do_nothing (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
 {
@@ -110,20 +93,16 @@ do_nothing (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
 static int
 append_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
 {
-  struct copy_to_pipe *to = opaque;
-
-  if (copy_to_pipe_finish (to, piece->offset, err) == -1)
-    return -1;
-  return media_pwrite (to->media, piece->bytes, piece->count, piece->offset,
-                       err);
+  return media_pwrite (opaque, piece->bytes, piece->count, piece->offset, err);
 }
 
 struct copy_target
-copy_target_of_pipe (struct copy_to_pipe *to)
+copy_target_of_pipe (struct media *pipe)
 {
   return (struct copy_target){
-    .opaque = to,
+    .opaque = pipe,
     .unit = DEFAULT_UNIT,
+    .takes_zeros = true,
     .fill = do_nothing,
     .place = append_piece,
   };

@@ -186,6 +186,8 @@ find_data (struct copy *copy, uint64_t offset, uint64_t *start,
   const struct copy_source *source = copy->source;
 
   *start = offset;
+  if (copy->target->takes_zeros)
+    copy->data_stop = source->size;
   while (*start >= copy->data_stop && *start < source->size) {
     if (source->find_data (source->opaque, *start, source->size, start,
                            &copy->data_stop, err)

@@ -80,6 +80,7 @@ struct copy_target {
   void *opaque;
   size_t unit;       /* a power of two, at most COPY_PIECE_SIZE */
   size_t extra_size; /* of a piece's extra room */
+  bool takes_zeros;  /* what is known to be zeros comes as pieces too */
 
   /* place and store may be NULL; store only with place. */
   int (*fill) (void *opaque, struct copy_piece *piece, struct vmdk_error *err);
@@ -126,16 +127,11 @@ struct copy_to_media {
 extern struct copy_target copy_target_of_media (struct copy_to_media *to)
   __attribute__ ((nonnull (1)));
 
-/* A target that is a pipe (media-pipe.h): bytes in their order, zeros too. */
-struct copy_to_pipe {
-  struct media *media; /* borrowed */
-};
-extern struct copy_target copy_target_of_pipe (struct copy_to_pipe *to)
+/* A target that is a pipe (media-pipe.h), borrowed: bytes in their order,
+ * zeros too.
+ */
+extern struct copy_target copy_target_of_pipe (struct media *pipe)
   __attribute__ ((nonnull (1)));
-/* The zeros at the end, up to SIZE. */
-extern int copy_to_pipe_finish (struct copy_to_pipe *to, uint64_t size,
-                                struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
 /* For targets: mark in piece->lengths which units are zeros (0) and which are
  * not (UNIT).  Returns how many are not.
