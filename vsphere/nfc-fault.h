@@ -8,6 +8,7 @@
 #define VMDKIT_NFC_FAULT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "error.h"
 
@@ -50,6 +51,13 @@ nfc_blame (struct nfc_fault *fault, enum nfc_reason reason)
   fault->reason = reason;
   return -1;
 }
+
+/* What a host's refusal means: its text counts before its code, for of the
+ * codes little is known.  WRITABLE: we asked to write.  Always returns -1.
+ */
+extern int nfc_fault_refusal (struct nfc_fault *fault, uint64_t code,
+                              const char *text, bool writable)
+  __attribute__ ((nonnull (1, 3)));
 
 /* Whether another way to the same disk (without TLS, or over HTTPS) may work
  * where this one does not.

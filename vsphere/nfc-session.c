@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Sessions: opening, sending, closing.  See nfc-session.h. */
+
+#include <config.h>
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "checked.h"
+#include "nfc-authd.h"
+#include "nfc-handshake.h"
+#include "nfc-pack.h"
+#include "nfc-session-parts.h"
+#include "skipz.h"
+
+#define DEFAULT_PORT 902
+
+/* --------------------------------------------------------------------- */
+/* The table of operations. */
+
+bool
+nfc_session_broken (struct nfc_session *session)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  return session->state.broken;
+}
+
+bool
+nfc_session_worn (struct nfc_session *session)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  return session->state.worn;
+}
+
+void
+nfc_session_blame (struct nfc_session *session, const struct nfc_fault *fault)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  if (session->state.why.reason == NFC_FINE)
+    session->state.why = *fault;
+}
+
+void
+nfc_session_break (struct nfc_session *session)
+{
+  struct nfc_fault fault;
+
+  NFC_FAIL (&fault, NFC_LOST, ERR_SYSTEM, "the connection is given up");
+  nfc_session_blame (session, &fault);
+  nfc_wire_wake (&session->wire);
+}
+
+void
+nfc_session_limit (struct nfc_session *session, unsigned requests)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  session->state.limit = requests > 0 ? requests : 1;
+}
+
+void
+nfc_session_done (struct nfc_session *session, struct nfc_op *op)
+{
+  for (size_t i = 0; i < NFC_TABLE_SIZE; i++)
+    if (session->state.ops[i] == op)
+      session->state.ops[i] = NULL;
+  session->state.nr_ops--;
+  session->state.reserved--;
+  session->state.bytes -= op->cost;
+  op->done = true;
+  pthread_cond_broadcast (&session->state.changed);
+}
+
+/* An operation that never came into the table. */
+static void
+fail_unsent (struct nfc_session *session, struct nfc_op *op)
+{
+  op->fault = session->state.why;
+  op->done = true;
+}
+
+static bool
+has_room (const struct nfc_session *session, const struct nfc_op *op)
+{
+  return session->state.reserved == 0
+         || (session->state.reserved < session->state.limit
+             && session->state.bytes + op->cost <= session->settings.bytes);
+}
+
+static void
+reserve (struct nfc_session *session, struct nfc_op *op)
+{
+  session->state.reserved++;
+  session->state.bytes += op->cost;
+  if (session->state.bytes > session->counted.most_bytes)
+    session->counted.most_bytes = session->state.bytes;
+  if (session->state.reserved > session->counted.most_operations)
+    session->counted.most_operations = session->state.reserved;
+}
+
+static void
+unreserve (struct nfc_session *session, struct nfc_op *op)
+{
+  session->state.reserved--;
+  session->state.bytes -= op->cost;
+  pthread_cond_broadcast (&session->state.changed);
+}
+
+static bool
+id_is_used (const struct nfc_session *session, uint32_t id)
+{
+  for (size_t i = 0; i < NFC_TABLE_SIZE; i++)
+    if (session->state.ops[i] && session->state.ops[i]->id == id)
+      return true;
+  for (unsigned i = 0; i < session->state.nr_failed && i < NFC_NR_FAILED; i++)
+    if (session->state.failed[i] == id)
+      return true;
+  return false;
+}
+
+/* Give OP its number and a place in the table; false: the session is broken.
+ * The caller holds send_lock, so that numbers go out in order.
+ */
+static bool
+enter (struct nfc_session *session, struct nfc_op *op)
+{
+  size_t i = 0;
+
+  LOCK_FOR_SCOPE (&session->state.lock);
+  if (session->state.broken) {
+    unreserve (session, op);
+    fail_unsent (session, op);
+    return false;
+  }
+  while (id_is_used (session, session->state.next_id))
+    session->state.next_id++;
+  op->id = session->state.next_id++;
+  while (session->state.ops[i])
+    i++;
+  assert (i < NFC_TABLE_SIZE);
+  session->state.ops[i] = op;
+  op->since = nfc_clock ();
+  if (session->state.nr_ops++ == 0)
+    atomic_store (&session->last_byte, op->since);
+  session->counted.operations++;
+  return true;
+}
+
+bool
+nfc_session_is_done (struct nfc_session *session, const struct nfc_op *op)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  return op->done;
+}
+
+int
+nfc_session_wait (struct nfc_session *session, struct nfc_op *op)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  while (!op->done)
+    pthread_cond_wait (&session->state.changed, &session->state.lock);
+  return op->fault.reason == NFC_FINE ? 0 : -1;
+}
+
+/* --------------------------------------------------------------------- */
+/* Sending. */
+
+struct message {
+  uint8_t small[NFC_REQUEST_SIZE + NFC_MAX_KEY];
+  uint8_t *bytes; /* small, or allocated */
+  size_t count;
+};
+
+static void
+message_free (struct message *message)
+{
+  if (message->bytes != message->small)
+    free (message->bytes);
+}
+
+/* A fragment of a write, from op->buf + START, at OUT; returns its size. */
+static size_t
+encode_fragment (const struct nfc_session *session, const struct nfc_op *op,
+                 uint32_t start, uint32_t length, uint8_t *out)
+{
+  enum nfc_compression compression = op->compression;
+  struct nfc_io io = { .handle = session->opened.handle,
+                       .offset = op->offset,
+                       .total = op->count,
+                       .start = start,
+                       .length = length };
+
+  if (op->buf)
+    io.extra = (uint32_t) nfc_pack (&compression, out + NFC_IO_SIZE,
+                                    (const uint8_t *) op->buf + start, length);
+  else {
+    compression = NFC_SKIPZ;
+    skipz_pack_zeros (out + NFC_IO_SIZE, length);
+    io.extra = SKIPZ_HEADER_SIZE;
+  }
+  io.compression = compression;
+  return nfc_encode_io (out, 0, &io) + io.extra;
+}
+
+static int
+encode_write (const struct nfc_session *session, const struct nfc_op *op,
+              struct message *message)
+{
+  const uint32_t piece = session->settings.buffer_size;
+  const size_t fragments = div_round_up (op->count, piece);
+
+  message->bytes =
+    malloc (fragments * NFC_IO_SIZE
+            + (op->buf ? op->count : fragments * SKIPZ_HEADER_SIZE));
+  if (!message->bytes)
+    return -1;
+  for (uint32_t start = 0; start < op->count; start += piece)
+    message->count += encode_fragment (
+      session, op, start, (uint32_t) min_u64 (piece, op->count - start),
+      message->bytes + message->count);
+  return 0;
+}
+
+static size_t
+encode_read (const struct nfc_session *session, const struct nfc_op *op,
+             uint8_t *out)
+{
+  const struct nfc_io io = { .handle = session->opened.handle,
+                             .read = true,
+                             .compression = op->compression,
+                             .offset = op->offset,
+                             .total = op->count,
+                             .length = op->count,
+                             .extra = op->count };
+
+  return nfc_encode_io (out, 0, &io);
+}
+
+static int
+encode (const struct nfc_session *session, const struct nfc_op *op,
+        struct message *message)
+{
+  const struct nfc_settings *settings = &session->settings;
+  const uint64_t handle = session->opened.handle;
+  uint8_t *out = message->bytes = message->small;
+
+  message->count = 0;
+  switch (op->type) {
+  case NFC_IO:
+    if (op->write)
+      return encode_write (session, op, message);
+    message->count = encode_read (session, op, out);
+    break;
+  case NFC_DDB_GET:
+    message->count = nfc_encode_ddb_get (out, 0, handle, op->key);
+    break;
+  case NFC_ALLOCATED:
+    message->count = nfc_encode_allocated (out, 0, handle, op->offset,
+                                           op->chunk, op->nr_chunks);
+    break;
+  case NFC_OPEN_SESSION:
+    message->count = nfc_encode_open_session (out, 0, settings->buffer_size,
+                                              settings->buffer_count);
+    break;
+  case NFC_SOCKET_OPTIONS:
+    message->count = nfc_encode_socket_options (out, 0);
+    break;
+  case NFC_RESOURCE_POOL:
+    message->count = nfc_encode_resource_pool (out, 0);
+    break;
+  case NFC_OPEN_FILE:
+    out = message->bytes = malloc (NFC_REQUEST_SIZE + NFC_MAX_PATH);
+    if (!out)
+      return -1;
+    message->count = nfc_encode_open_file (out, 0, op->key, session->writable);
+    break;
+  case NFC_CLOSE_FILE:
+    message->count = nfc_encode_close_file (out, 0, handle);
+    break;
+  case NFC_CLOSE_SESSION:
+    message->count = nfc_encode_close_session (out, 0);
+    break;
+  case NFC_ERROR:
+    break;
+  }
+  return 0;
+}
+
+/* The number is known last. */
+static void
+set_ids (struct message *message, const struct nfc_op *op)
+{
+  size_t used = 0;
+
+  do {
+    uint8_t *p = message->bytes + used;
+
+    le32_store (p + 12, op->id);
+    used = op->type == NFC_IO && op->write
+             ? used + NFC_IO_SIZE + le32_load (p + NFC_HEADER_SIZE + 36)
+             : message->count;
+  } while (used < message->count);
+}
+
+static void
+send_message (struct nfc_session *session, struct nfc_op *op,
+              struct message *message)
+{
+  struct nfc_fault fault;
+
+  LOCK_FOR_SCOPE (&session->send_lock);
+  if (!enter (session, op))
+    return;
+  set_ids (message, op);
+  if (nfc_wire_write (&session->wire, message->bytes, message->count,
+                      session->settings.times.write, &fault)
+      == -1) {
+    /* the receiver fails all, this one too */
+    nfc_session_blame (session, &fault);
+    nfc_wire_wake (&session->wire);
+  }
+}
+
+/* Room is reserved. */
+static void
+send_op (struct nfc_session *session, struct nfc_op *op)
+{
+  struct message message;
+
+  if (encode (session, op, &message) == -1) {
+    LOCK_FOR_SCOPE (&session->state.lock);
+    unreserve (session, op);
+    fail_memory (&op->fault.error);
+    op->fault.reason = NFC_FAILED;
+    op->done = true;
+    return;
+  }
+  send_message (session, op, &message);
+  message_free (&message);
+}
+
+static void
+prepare (struct nfc_op *op)
+{
+  op->fault.reason = NFC_FINE;
+  op->done = op->culprit = false;
+  op->left = op->count;
+  op->cost = op->type == NFC_IO ? op->count : 0;
+  op->extra_count = op->answer_size = 0;
+  memset (op->covered, 0, sizeof op->covered);
+}
+
+void
+nfc_session_submit (struct nfc_session *session, struct nfc_op *op)
+{
+  assert (op->count <= NFC_MAX_IO);
+  prepare (op);
+  {
+    LOCK_FOR_SCOPE (&session->state.lock);
+    while (!session->state.broken && !has_room (session, op))
+      pthread_cond_wait (&session->state.changed, &session->state.lock);
+    if (session->state.broken) {
+      fail_unsent (session, op);
+      return;
+    }
+    reserve (session, op);
+  }
+  send_op (session, op);
+}
+
+bool
+nfc_session_try_submit (struct nfc_session *session, struct nfc_op *op)
+{
+  assert (op->count <= NFC_MAX_IO);
+  prepare (op);
+  {
+    LOCK_FOR_SCOPE (&session->state.lock);
+    if (session->state.broken || session->state.worn
+        || !has_room (session, op))
+      return false;
+    reserve (session, op);
+  }
+  send_op (session, op);
+  return true;
+}
+
+/* --------------------------------------------------------------------- */
+/* Opening. */
+
+static int
+ask (struct nfc_session *session, struct nfc_op *op, enum nfc_type type,
+     const char *key, struct nfc_fault *fault)
+{
+  *op = (struct nfc_op){ .type = type, .key = key };
+  nfc_session_submit (session, op);
+  if (nfc_session_wait (session, op) == 0)
+    return 0;
+  *fault = op->fault;
+  return -1;
+}
+
+/* For the log of who meets a host that does otherwise: the answer in hex. */
+static void
+log_answer (const struct nfc_session *session, const struct nfc_op *op)
+{
+  char hex[2 * sizeof op->answer + 1] = "";
+
+  for (size_t i = 0; i < op->answer_size; i++)
+    snprintf (hex + 2 * i, 3, "%02x", op->answer[i]);
+  log_debug (&session->log, LOG_OPEN, "< %s: %s", nfc_type_name (op->type),
+             hex);
+}
+
+static int
+check_opened (struct nfc_session *session, struct nfc_fault *fault)
+{
+  struct nfc_opened *opened = &session->opened;
+
+  if (opened->sector_size == 0)
+    opened->sector_size = SECTOR_SIZE;
+  if (opened->status != 0)
+    return NFC_FAIL (fault, NFC_IO_ERROR, ERR_SYSTEM,
+                     "the host answers with status %" PRIu64, opened->status);
+  if (opened->sector_size != SECTOR_SIZE)
+    return NFC_FAIL (fault, NFC_CHANGED, ERR_UNSUPPORTED,
+                     "the host says that sectors have %" PRIu32
+                     " bytes; only 512 are understood",
+                     opened->sector_size);
+  if (opened->capacity == 0 || opened->capacity % SECTOR_SIZE != 0
+      || bytes_to_sectors (opened->capacity) > MAX_SECTORS)
+    return NFC_FAIL (fault, NFC_NONSENSE, ERR_SYSTEM,
+                     "the host says that the disk has %" PRIu64 " bytes",
+                     opened->capacity);
+  return 0;
+}
+
+static int
+open_file (struct nfc_session *session, const char *path,
+           struct nfc_fault *fault)
+{
+  struct nfc_op op;
+
+  if (ask (session, &op, NFC_OPEN_FILE, path, fault) == -1)
+    return -1;
+  log_answer (session, &op);
+  if (nfc_decode_opened (&session->opened, op.answer, op.answer_size,
+                         &fault->error)
+      == -1)
+    return nfc_blame (fault, NFC_NONSENSE);
+  return check_opened (session, fault);
+}
+
+static int
+open_session (struct nfc_session *session, const char *path,
+              struct nfc_fault *fault)
+{
+  struct nfc_op op;
+
+  if (ask (session, &op, NFC_OPEN_SESSION, NULL, fault) == -1) {
+    /* whatever the words: the sizes are all that can be wrong */
+    if (fault->reason == NFC_IO_ERROR || fault->reason == NFC_NO_MEMORY)
+      fault->reason = NFC_NO_SESSION;
+    return -1;
+  }
+  if (ask (session, &op, NFC_SOCKET_OPTIONS, NULL, fault) == -1)
+    return -1;
+  log_answer (session, &op);
+  if (ask (session, &op, NFC_RESOURCE_POOL, NULL, fault) == -1)
+    return -1;
+  return open_file (session, path, fault);
+}
+
+static struct nfc_session *
+make_session (const struct nfc_settings *settings, bool writable,
+              const struct vmdk_log *log, struct nfc_fault *fault)
+{
+  struct nfc_session *session = calloc (1, sizeof *session);
+
+  if (session)
+    session->in.packed = malloc (nfc_packed_bound (NFC_MAX_IO));
+  if (!session || !session->in.packed) {
+    free (session);
+    fail_memory (&fault->error);
+    fault->reason = NFC_FAILED;
+    return NULL;
+  }
+  session->settings = *settings;
+  session->log = *log;
+  session->writable = writable;
+  session->state.limit = settings->requests;
+  nfc_wire_init (&session->wire);
+  pthread_mutex_init (&session->send_lock, NULL);
+  pthread_mutex_init (&session->state.lock, NULL);
+  pthread_cond_init (&session->state.changed, NULL);
+  return session;
+}
+
+static unsigned
+port_of (const struct nfc_settings *settings, const struct nfc_ticket *ticket)
+{
+  if (settings->port)
+    return settings->port;
+  return ticket->port ? ticket->port : DEFAULT_PORT;
+}
+
+/* The second TLS must show what the first has shown. */
+static int
+start_second_tls (struct nfc_session *session, const char *host,
+                  const struct tls_pin *certificate, int64_t deadline,
+                  struct nfc_fault *fault)
+{
+  const struct tls_trust trust = { .pins = { *certificate },
+                                   .nr_pins = 1,
+                                   .old_hosts =
+                                     session->settings.trust.old_hosts };
+  struct tls_check check = { .trust = &trust };
+
+  if (nfc_wire_start_tls (&session->wire, &check, host, deadline, fault) == 0)
+    return 0;
+  fail_prefix (&fault->error, "the second TLS");
+  return -1;
+}
+
+/* From the connection to the first frame. */
+static int
+reach_frames (struct nfc_session *session, const struct nfc_quirks *quirks,
+              const struct nfc_ticket *ticket, struct nfc_fault *fault)
+{
+  const struct nfc_settings *settings = &session->settings;
+  struct nfc_dialogue dialogue = { .ticket = ticket,
+                                   .tls = settings->tls,
+                                   .no_tag = quirks->no_tag,
+                                   .trust = &settings->trust,
+                                   .log = &session->log };
+  struct nfc_handshake handshake = { .client = settings->client,
+                                     .newer_version = quirks->newer_version,
+                                     .log = &session->log };
+
+  if (nfc_wire_connect (&session->wire, ticket->host,
+                        port_of (settings, ticket),
+                        nfc_clock () + settings->times.connect, fault)
+      == -1)
+    return -1;
+  dialogue.deadline = nfc_clock () + settings->times.step;
+  if (nfc_authd_talk (&dialogue, &session->wire, fault) == -1)
+    return -1;
+  handshake.deadline = nfc_clock () + settings->times.step;
+  handshake.tag = dialogue.tag;
+  if (settings->tls
+      && start_second_tls (session, ticket->host, &dialogue.certificate,
+                           handshake.deadline, fault)
+           == -1)
+    return -1;
+  if (nfc_handshake_do (&handshake, &session->wire, fault) == -1)
+    return -1;
+  return nfc_wire_set_buffered (&session->wire, fault);
+}
+
+static int
+start_thread (struct nfc_session *session, struct nfc_fault *fault)
+{
+  const int r =
+    pthread_create (&session->thread, NULL, nfc_receive_thread, session);
+
+  if (r != 0) {
+    fail_errno (&fault->error, r, "starting a thread");
+    return nfc_blame (fault, NFC_FAILED);
+  }
+  session->has_thread = true;
+  return 0;
+}
+
+/* Without a word to the host. */
+static void
+drop_session (struct nfc_session *session)
+{
+  /* The socket is shut, the thread has ended, and then only is the number of
+   * the descriptor given away: else the thread could read from whatever
+   * connection gets it next.
+   */
+  nfc_wire_wake (&session->wire);
+  if (session->has_thread)
+    pthread_join (session->thread, NULL);
+  nfc_wire_close (&session->wire);
+  pthread_cond_destroy (&session->state.changed);
+  pthread_mutex_destroy (&session->state.lock);
+  pthread_mutex_destroy (&session->send_lock);
+  free (session->in.packed);
+  free (session);
+}
+
+struct nfc_session *
+nfc_session_open (const struct nfc_settings *settings,
+                  const struct nfc_quirks *quirks,
+                  const struct nfc_ticket *ticket, const char *path,
+                  bool writable, const struct vmdk_log *log,
+                  struct nfc_fault *fault)
+{
+  struct nfc_session *session = make_session (settings, writable, log, fault);
+
+  if (!session)
+    return NULL;
+  if (quirks->zero_buffers)
+    session->settings.buffer_size = session->settings.buffer_count = 0;
+  if (reach_frames (session, quirks, ticket, fault) == -1
+      || start_thread (session, fault) == -1
+      || open_session (session, path, fault) == -1) {
+    drop_session (session);
+    return NULL;
+  }
+  if (session->settings.buffer_size == 0)
+    session->settings.buffer_size = 64 * 1024; /* what zeros mean */
+  log_debug (log, LOG_OPEN, "%s is open at %s: %" PRIu64 " bytes", path,
+             ticket->host, session->opened.capacity);
+  return session;
+}
+
+const struct nfc_opened *
+nfc_session_opened (const struct nfc_session *session)
+{
+  return &session->opened;
+}
+
+/* --------------------------------------------------------------------- */
+/* Closing. */
+
+static int
+say_goodbye (struct nfc_session *session, struct nfc_fault *fault)
+{
+  uint8_t complete[NFC_CLASSIC_SIZE];
+  struct nfc_fault ignored;
+  struct nfc_op op;
+
+  if (ask (session, &op, NFC_CLOSE_FILE, NULL, fault) == -1)
+    return -1;
+  if (ask (session, &op, NFC_CLOSE_SESSION, NULL, &ignored) == 0) {
+    nfc_classic_encode (complete, NFC_CLASSIC_COMPLETE, 0, 0);
+    if (nfc_wire_write (&session->wire, complete, sizeof complete,
+                        session->settings.times.step, &ignored)
+        == -1)
+      log_debug (&session->log, LOG_OPEN, "closing: %s", ignored.error.text);
+  }
+  return 0;
+}
+
+static void
+log_counted (struct nfc_session *session)
+{
+  LOCK_FOR_SCOPE (&session->state.lock);
+  log_debug (&session->log, LOG_OPEN,
+             "closed: %" PRIu64 " operations, %" PRIu64 " bytes read (%" PRIu64
+             " on the wire), %" PRIu64 " written, at most %u and %" PRIu64
+             " bytes in flight",
+             session->counted.operations, session->counted.read,
+             session->counted.wire_in, session->counted.written,
+             session->counted.most_operations, session->counted.most_bytes);
+}
+
+int
+nfc_session_close (struct nfc_session *session, struct nfc_fault *fault)
+{
+  struct nfc_fault why;
+  int r = 0;
+
+  if (!session)
+    return 0;
+  if (!nfc_session_broken (session) && !nfc_session_worn (session)) {
+    r = say_goodbye (session, &why);
+    if (r == -1) {
+      log_debug (&session->log, LOG_OPEN, "closing: %s", why.error.text);
+      if (fault)
+        *fault = why;
+    }
+  }
+  log_counted (session);
+  drop_session (session);
+  return r;
+}
