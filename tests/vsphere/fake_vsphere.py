@@ -221,6 +221,7 @@ class World:
         self.rules = []         # see Control.fault
         self.switches = {
             "apiVersion": "6.7.3", "pageSize": 0, "taskPolls": 1,
+            "autoFinish": False,        # tasks are done when they begin
             "sameSource": "accept",     # or "fault"
             "internalForm": 0,          # 0, 1, 2: which form is understood
             "noPrivilege": "",          # or the fault's type
@@ -394,7 +395,7 @@ class World:
     def recent_tasks(self, vm):
         if self.switches["relocating"] > 0:
             self.tasks["task-relocate"] = {
-                "state": "running", "polls": 1 << 30, "vm": vm["id"],
+                "state": "running", "polls": 1 << 30, "result": None,
                 "description": "VirtualMachine.relocate"}
             return [Ref("Task", "task-relocate")]
         return []
@@ -463,6 +464,8 @@ class World:
                              "polls": self.switches["taskPolls"],
                              "asked": 0, "description": description,
                              "result": result}
+        if self.switches["autoFinish"]:
+            self.finish_task(self.tasks[ident])
         return Ref("Task", ident)
 
     def task_properties(self, ident):
@@ -599,7 +602,9 @@ class Methods:
         if not world.nfc:
             raise Fault("NotSupported", "no NFC here")
         host, port, thumbprint = world.nfc
-        ticket = "52" + uuid.uuid4().hex
+        # of the shape that fake_nfc.py takes
+        ticket = ("ticket-rw-" if kind == "NfcRandomAccessOpenDisk"
+                  else "ticket-") + uuid.uuid4().hex
         world.journal("ticket", method=kind, vm=vm, ticket=ticket,
                       key=request.text("diskDeviceKey"))
         inner = "" if world.esx else element("host", host)
@@ -804,6 +809,12 @@ class Methods:
                         obj=Ref("VirtualMachine", request.text("_this")))
         return vm
 
+    @staticmethod
+    def is_frozen(disk):
+        """Whether snapshots take the disk in."""
+        return (not disk.get("mode", "").startswith("independent")
+                and disk.get("compatibilityMode") != "physicalMode")
+
     def CreateSnapshot_Task(self, request, session):
         world, vm = self.world, self.vm_of(request)
         quiesce = request.text("quiesce") == "true"
@@ -815,13 +826,11 @@ class Methods:
                 raise Fault("ApplicationQuiesceFault", "VSS says no")
             ident = world.new_id("snapshot")
             frozen = [d for d in copy.deepcopy(vm["disks"])
-                      if not d.get("mode", "").startswith("independent")]
+                      if self.is_frozen(d)]
             world.snapshots[ident] = {
                 "vm": vm["id"], "name": name, "description": description,
                 "quiesced": quiesce, "disks": frozen}
-            for disk in vm["disks"]:
-                if disk.get("mode", "").startswith("independent"):
-                    continue
+            for disk in filter(self.is_frozen, vm["disks"]):
                 base = disk["chain"][-1][:-5]
                 disk["chain"].insert(0, "%s-%06d.vmdk"
                                      % (base, len(disk["chain"])))
@@ -840,9 +849,9 @@ class Methods:
 
         def act():
             snapshot = world.snapshots.pop(ident)
-            for disk in world.find("vms", snapshot["vm"])["disks"]:
-                if not disk.get("mode", "").startswith("independent"):
-                    disk["chain"].pop(0)
+            for disk in filter(self.is_frozen,
+                               world.find("vms", snapshot["vm"])["disks"]):
+                disk["chain"].pop(0)
             world.journal("snapshot-removed", vm=snapshot["vm"],
                           snapshot=ident)
 
