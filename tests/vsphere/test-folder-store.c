@@ -47,6 +47,7 @@ static struct web_file files[] = {
     (const uint8_t *) base, sizeof base - 1 },
 };
 
+static const char *const datastores[] = { "ds 1", "ds2", "ds 3", "d [s] x" };
 static struct web web;
 static struct folder_server *server;
 static struct resources *resources;
@@ -72,6 +73,8 @@ start (void **state)
     .cache = { .block_size = 8192, .budget = 65536, .ahead = 32768 },
     .datacenter = "F0/DC 1",
     .locate = locate,
+    .datastores = datastores,
+    .nr_datastores = sizeof datastores / sizeof datastores[0],
   };
   struct vmdk_error err;
 
@@ -108,19 +111,20 @@ paths (void **state)
   static const struct {
     const char *path, *folder, *name; /* folder NULL: refused */
   } cases[] = {
-    { "[ds] vm/a.vmdk", "[ds] vm", "a.vmdk" },
-    { "[ds]vm/b/a.vmdk", "[ds] vm/b", "a.vmdk" },
-    { "[ds] a.vmdk", "[ds] ", "a.vmdk" },
-    { "[d [s] x] vm/a.vmdk", "[d [s] x] vm", "a.vmdk" },
+    { "[ds2] vm/my a.vmdk", "[ds2] vm", "my a.vmdk" },
+    { "[ds2]vm/b/a.vmdk", "[ds2] vm/b", "a.vmdk" },
+    { "[ds2] a.vmdk", "[ds2] ", "a.vmdk" },
+    { "[d [s] x] vm] y/a.vmdk", "[d [s] x] vm] y", "a.vmdk" },
     { "vm/a.vmdk", NULL, NULL },
     { "[] a.vmdk", NULL, NULL },
-    { "[ds", NULL, NULL },
-    { "[ds] ", NULL, NULL },
-    { "[ds] vm/", NULL, NULL },
-    { "[ds] ../a.vmdk", NULL, NULL },
-    { "[ds] vm/../../a.vmdk", NULL, NULL },
-    { "[ds] /a.vmdk", NULL, NULL },
-    { "[ds] a\nb.vmdk", NULL, NULL },
+    { "[other] a.vmdk", NULL, NULL },
+    { "[ds2] ", NULL, NULL },
+    { "[ds2] vm/", NULL, NULL },
+    { "[ds2] ./a.vmdk", NULL, NULL },
+    { "[ds2] ../a.vmdk", NULL, NULL },
+    { "[ds2] vm/../../a.vmdk", NULL, NULL },
+    { "[ds2] /a.vmdk", NULL, NULL },
+    { "[ds2] a\nb.vmdk", NULL, NULL },
     { "", NULL, NULL },
   };
 
@@ -128,18 +132,17 @@ paths (void **state)
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct vmdk_error err = { 0 };
     const char *name = NULL;
-    char *folder = folder_of_path (cases[i].path, &name, &err);
+    struct store *store = folder_store_of (server, cases[i].path, &name, &err);
 
     if (!cases[i].folder) {
-      assert_null (folder);
-      assert_int_equal (err.kind, ERR_ARGUMENT);
-      assert_non_null (strstr (err.text, "is not a path on a datastore"));
+      assert_null (store);
+      assert_int_not_equal (err.kind, ERR_NONE);
       continue;
     }
-    assert_non_null (folder);
-    assert_string_equal (folder, cases[i].folder);
+    assert_non_null (store);
+    assert_string_equal (store->name, cases[i].folder);
     assert_string_equal (name, cases[i].name);
-    free (folder);
+    store_close (store);
   }
 }
 
@@ -234,7 +237,7 @@ refused (void **state)
   assert_null (store_folder (store, "/vmfs/volumes/other", &err));
   assert_int_equal (err.kind, ERR_MISSING);
   assert_null (store_folder (store, "[ds2] a/../b", &err));
-  assert_int_equal (err.kind, ERR_ARGUMENT);
+  assert_int_equal (err.kind, ERR_DENIED);
   assert_null (store_folder (store, "../../base", &err));
   store_close (store);
 }

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* A virtual machine's disks, from the words that a user writes to a store and
+ * a name that core's disk_open takes.
+ *
+ * 1. Nothing is asked of the server before the first disk is opened (but see
+ *    remote_check).  Then, once: log in, find the machine, keep it from being
+ *    moved (access.h), take a snapshot if that is wanted, read what its disks
+ *    are.
+ * 2. Each disk is opened by the first transport that can: port 902 with the
+ *    data in TLS (nbdssl) or in clear (nbd), or HTTPS.
+ * 3. remote_free, or remote_end, undoes all of it in reverse: it removes our
+ *    snapshot, lets the machine be moved again, and logs out.  So does
+ * whatever fails on the way in.
+ * 4. A disk that a running machine writes to is refused, whatever the server
+ *    would answer.
+ *
+ * From the first open to remote_end the machine stays protected, also while
+ * no disk is open: who comes again must find the same disks.
+ */
+
+#ifndef VMDKIT_REMOTE_H
+#define VMDKIT_REMOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cleanup.h"
+#include "error.h"
+#include "log.h"
+#include "store.h"
+
+enum remote_prepare { REMOTE_TRY, REMOTE_REQUIRE, REMOTE_OFF };
+
+/* All texts are copied. */
+struct remote_settings {
+  const char *server;
+  unsigned port;     /* 0: 443 */
+  unsigned nfc_port; /* 0: what the ticket tells, or 902 */
+  const char *user, *password;
+  const char *cookie; /* of somebody's session, instead of both */
+  const char *thumbprint, *ca_file; /* tls.h; NULL */
+  bool insecure;
+  const char *vm; /* as vm_find takes it */
+
+  const char *transports;  /* NULL: "nbdssl:nbd:https" */
+  const char *compression; /* NULL: "skipz" */
+  const char *config;      /* a file of the vddk plugin's; NULL */
+  bool single_link;
+  size_t cache; /* bytes of blocks from HTTPS; 0: the usual */
+
+  const char
+    *snapshot;  /* an id, or "temporary"; NULL: the disks as they are */
+  bool quiesce; /* a temporary one */
+
+  enum remote_prepare prepare;
+  const char *identity;     /* NULL: made up */
+  unsigned prepare_seconds; /* how long a move is waited for */
+  struct vmdk_log log;
+};
+
+struct remote;
+
+/* Checks the words and asks nobody. */
+extern struct remote *remote_new (const struct remote_settings *settings,
+                                  struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* No disk may be open.  NULL is allowed. */
+extern void remote_free (struct remote *remote);
+DEFINE_CLEANUP (remote, struct remote *, remote_free)
+#define CLEANUP_REMOTE CLEANUP (remote)
+
+/* Log in, find the machine and PATH (if not NULL) among its disks, and log
+ * out: what is wrong is said at once.  Leaves no thread behind, so a process
+ * may fork afterwards.
+ */
+extern int remote_check (struct remote *remote, const char *path,
+                         struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* Rule 3; what cannot be undone is told to the log.  The next open begins
+ * again.
+ */
+extern void remote_end (struct remote *remote) __attribute__ ((nonnull (1)));
+
+/* What core's disk_open is given, and with it rules: .search of these folders,
+ * and .keep_cid where that is set.
+ */
+struct remote_disk {
+  struct remote *remote;
+  struct store *store;
+  const char *name;
+  enum store_open_flags flags;
+  const char *transport; /* "nbdssl", "nbd", "https" */
+  bool keep_cid;
+
+  char **search; /* folders of the disk's chain */
+  size_t nr_search;
+  void *office; /* private */
+};
+
+/* Open PATH, a disk of the machine.  ERR_READ_ONLY when WRITABLE cannot be.
+ * Any number of disks may be open, from any threads.
+ */
+extern struct remote_disk *remote_disk_open (struct remote *remote,
+                                             const char *path, bool writable,
+                                             struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+
+/* After core's disk_close.  NULL is allowed. */
+extern void remote_disk_close (struct remote_disk *disk);
+DEFINE_CLEANUP (remote_disk, struct remote_disk *, remote_disk_close)
+
+#endif /* VMDKIT_REMOTE_H */
