@@ -147,18 +147,6 @@ open_place (struct chain *chain, const struct chain_rules *rules,
   return link;
 }
 
-/* A merge of CHILD into its parent begins with giving the parent the child's
- * own ID (merge.h); killed right then, it left the child complete.  When it is
- * written, which gives it another ID, its parentCID follows.
- */
-static bool
-is_being_merged (const struct link *child, uint32_t parent_cid)
-{
-  uint32_t own;
-
-  return descriptor_cid (child->descriptor, &own) && own == parent_cid;
-}
-
 static int
 check_cid (struct link *child, const struct link *parent,
            struct vmdk_error *err)
@@ -171,7 +159,10 @@ check_cid (struct link *child, const struct link *parent,
                  "%s: has no CID, and its child %s was made on a parent with "
                  "CID %08" PRIx32,
                  NAME (parent->name), NAME (child->name), wanted);
-  if (cid != wanted && is_being_merged (child, cid)) {
+  /* When the child is written, which gives it another ID, its parentCID
+   * follows.
+   */
+  if (cid != wanted && parent_is_being_merged (child->descriptor, cid)) {
     log_warning (&child->rules->log,
                  "%s: a commit into its parent %s was interrupted: run it "
                  "again",

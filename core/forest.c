@@ -90,7 +90,8 @@ compare_ids (const struct descriptor *child, const struct forest_link *parent)
   uint32_t cid;
 
   return parent->descriptor && descriptor_cid (parent->descriptor, &cid)
-             && cid == descriptor_parent_cid (child)
+             && (cid == descriptor_parent_cid (child)
+                 || parent_is_being_merged (child, cid))
            ? PARENT_RIGHT
            : PARENT_CHANGED;
 }

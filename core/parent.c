@@ -148,3 +148,12 @@ parent_find_places (const char *hint, bool allow_outside,
       return -1;
   return 0;
 }
+
+bool
+parent_is_being_merged (const struct descriptor *child, uint32_t cid)
+{
+  uint32_t own;
+
+  return descriptor_parent_cid (child) != CID_NONE
+         && descriptor_cid (child, &own) && own == cid;
+}

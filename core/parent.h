@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Where could a link's parent be?  Private to chain.c and siblings.c.
+/* Where could a link's parent be?  Private to those who look for
+ * parents and children.
  *
  * A child's descriptor has a hint: a bare name, a path of another host
  * ("C:\VMs\a.vmdk", "/vmfs/volumes/..."), "[datastore] vm/a.vmdk".  Hints go
@@ -13,7 +14,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#include "descriptor.h"
 #include "error.h"
 #include "store.h"
 #include "vector.h"
@@ -48,5 +51,12 @@ extern int parent_add_place (struct parent_places *places, const char *path,
 
 extern void parent_places_free (struct parent_places *places)
   __attribute__ ((nonnull (1)));
+
+/* Whether a parent with content ID CID has CHILD's own.  A merge of CHILD
+ * into it begins so (merge.h), and when it was killed right then CHILD is
+ * complete and its child still, whatever its parentCID.
+ */
+extern bool parent_is_being_merged (const struct descriptor *child,
+                                    uint32_t cid) __attribute__ ((nonnull (1)));
 
 #endif /* VMDKIT_PARENT_H */

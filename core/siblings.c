@@ -77,7 +77,9 @@ is_child (const struct search *search, const struct descriptor *d)
 {
   const char *hint = descriptor_parent_hint (d);
 
-  return hint && descriptor_parent_cid (d) == search->cid
+  return hint
+         && (descriptor_parent_cid (d) == search->cid
+             || parent_is_being_merged (d, search->cid))
          && strcasecmp (parent_last_component (hint), search->name) == 0;
 }
 

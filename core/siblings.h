@@ -23,7 +23,7 @@
 
 /* ERR_READ_ONLY, with the child's name, when a descriptor in STORE's folder
  * names NAME as its parent, with the content ID that is DESCRIPTOR's.  (A
- * child with another ID is none any more.)  The caller puts NAME in front.
+ * child with another ID is none any more, unless it is being merged.)  The caller puts NAME in front.
  * What cannot be read or understood is no child; that some of the folder was
  * not looked at is told to LOG.  EXCEPT, when not NULL, is a file that may
  * be its child.

@@ -88,13 +88,15 @@ test_tree (void **state)
   put ("a1", "00000003", "./a", "2");
   put ("b", "00000004", "/elsewhere/base", "00000001");
   put ("changed", "00000005", "base", "00000099");
+  put ("merged", "00000002", "a", "00000099"); /* a killed merge */
   put ("lost", "00000006", "nothing", "00000001");
   put ("far", "00000007", "/elsewhere/other", "00000001");
   put ("windows", "00000008", "C:\\vm\\a", "00000002");
   read_all (false);
-  assert_int_equal (forest.nr_links, 8);
+  assert_int_equal (forest.nr_links, 9);
   assert_link ("base", PARENT_NONE, NULL, 3);
-  assert_link ("a", PARENT_RIGHT, "base", 2);
+  assert_link ("a", PARENT_RIGHT, "base", 3);
+  assert_link ("merged", PARENT_RIGHT, "a", 0);
   assert_link ("a1", PARENT_RIGHT, "a", 0);
   assert_link ("b", PARENT_RIGHT, "base", 0);
   assert_link ("changed", PARENT_CHANGED, "base", 0);

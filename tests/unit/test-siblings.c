@@ -92,10 +92,12 @@ assert_has_child (const char *text)
   assert_int_equal (f.nr_warnings, 0);
 }
 
-#define CHILD(cid, hint)                                              \
-  "version=1\nCID=00000007\nparentCID=" cid                           \
+#define LINK(own, cid, hint)                                          \
+  "version=1\nCID=" own "\nparentCID=" cid                            \
   "\ncreateType=\"twoGbMaxExtentSparse\"\nparentFileNameHint=\"" hint \
   "\"\nRW 64 SPARSE \"c-s001.vmdk\"\n"
+#define CHILD(cid, hint) LINK ("00000007", cid, hint)
+#define MERGED(cid, hint) LINK ("0123abcd", cid, hint)
 
 static void
 test_hints (void **state)
@@ -111,6 +113,10 @@ test_hints (void **state)
     { CHILD ("0123abcd", "C:\\VMs\\base.vmdk"), true },
     { CHILD ("0123abcd", "[store 1] base.vmdk"), true },
     { CHILD ("0123abcd", "[store 1] vm/base.vmdk"), true },
+    /* a merge that was killed when the base had its child's ID */
+    { MERGED ("99999999", "base.vmdk"), true },
+    { MERGED ("99999999", "other.vmdk"), false },
+    { MERGED ("ffffffff", "base.vmdk"), false },
     { CHILD ("0123abce", "base.vmdk"), false },
     { CHILD ("ffffffff", "base.vmdk"), false },
     { CHILD ("0123abcd", "xbase.vmdk"), false },
