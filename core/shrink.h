@@ -10,6 +10,10 @@
  * where the header knows an entry for zeros, or where the parent reads as
  * zeros too; else it stays.
  *
+ * Tables stay where they are.  Formats that put them between the grains (COWD,
+ * and hosted sparse files of some producers) are cut behind the last one; free
+ * room before it becomes holes of the file.
+ *
  * Flat extents have no room to give back, but the host's file system can
  * have holes in their place: that is what punching is.  It moves and cuts
  * nothing.

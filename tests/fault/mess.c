@@ -11,7 +11,7 @@
 #include "checked.h"
 #include "mess.h"
 
-#define NR_WRITES 60
+#define NR_WRITES 24
 #define MOST 24576
 
 static void __attribute__ ((noreturn)) broken (const struct vmdk_error *err)
