@@ -12,10 +12,8 @@
 #include <string.h>
 
 #include "checked.h"
+#include "datastore-path.h"
 #include "folder-store.h"
-
-/* No path of a datastore is longer. */
-#define MAX_PATH_BYTES 4096
 
 /* No kernel has such a device; that of memory is UINT64_MAX. */
 #define FOLDER_DEVICE (UINT64_MAX - 1)
@@ -26,6 +24,8 @@ struct folder_server {
   char *datacenter; /* or NULL */
   char *(*locate) (void *opaque, const char *path, struct vmdk_error *err);
   void *opaque;
+  const char *const *datastores; /* borrowed */
+  size_t nr_datastores;
 
   /* Some servers want what stands behind "?" escaped twice: found out with
    * the first file that has something to escape.
@@ -111,76 +111,6 @@ target_of (const struct folder_store *folder, const char *name, bool twice,
     return NULL;
   }
   return steal_ptr (&text);
-}
-
-/* --------------------------------------------------------------------- */
-/* Paths. */
-
-/* The ']' that ends a datastore's name; NULL when there is none. */
-static const char *
-end_of_datastore (const char *path)
-{
-  const char *end = NULL, *p = path;
-
-  if (path[0] != '[')
-    return NULL;
-  while ((p = strstr (p, "] "))) {
-    end = p;
-    p += 2;
-  }
-  return end ? end : strchr (path, ']');
-}
-
-static int
-fail_path (struct vmdk_error *err, const char *path)
-{
-  return fail (err, ERR_ARGUMENT,
-               "\"%s\" is not a path on a datastore: such a one is "
-               "\"[DATASTORE] FOLDER/DISK.vmdk\"",
-               NAME (path));
-}
-
-/* *REST becomes what follows the datastore's name. */
-static char *
-datastore_of (const char *path, const char **rest, struct vmdk_error *err)
-{
-  const char *end = end_of_datastore (path);
-  char *datastore;
-
-  if (!end || end == path + 1
-      || strnlen (path, MAX_PATH_BYTES + 1) > MAX_PATH_BYTES) {
-    fail_path (err, path);
-    return NULL;
-  }
-  *rest = end + 1 + strspn (end + 1, " ");
-  datastore = strndup (path + 1, (size_t) (end - path - 1));
-  if (!datastore)
-    fail_memory (err);
-  return datastore;
-}
-
-char *
-folder_of_path (const char *path, const char **name, struct vmdk_error *err)
-{
-  const char *rest, *slash;
-  CLEANUP_FREE char *datastore = datastore_of (path, &rest, err);
-  char *folder;
-
-  if (!datastore)
-    return NULL;
-  if (!store_name_is_inside (rest)) {
-    fail_path (err, path);
-    return NULL;
-  }
-  slash = strrchr (rest, '/');
-  *name = slash ? slash + 1 : rest;
-  if (asprintf (&folder, "[%s] %.*s", datastore,
-                slash ? (int) (slash - rest) : 0, rest)
-      == -1) {
-    fail_memory (err);
-    return NULL;
-  }
-  return folder;
 }
 
 /* --------------------------------------------------------------------- */
@@ -389,14 +319,32 @@ static const struct store_ops folder_ops = {
   .close = folder_end,
 };
 
-struct store *
-folder_store_new (struct folder_server *server, const char *path,
-                  struct vmdk_error *err)
+static int
+parse (const struct folder_server *server, const char *path,
+       struct datastore_path *parts, struct vmdk_error *err)
 {
-  struct folder_store *folder = calloc (1, sizeof *folder);
+  if (datastore_path_parse (parts, path, server->datastores,
+                            server->nr_datastores, err)
+      == -1)
+    return -1;
+  if (store_name_is_inside (parts->path))
+    return 0;
+  datastore_path_reset (parts);
+  return fail (err, ERR_ARGUMENT, "\"%s\" is not a path in a datastore",
+               NAME (path));
+}
+
+/* Takes over DATASTORE and DIRECTORY; the latter may be NULL when there is no
+ * memory.
+ */
+static struct store *
+store_new (struct folder_server *server, char *datastore, char *directory,
+           struct vmdk_error *err)
+{
+  CLEANUP_FREE char *d1 = datastore;
+  CLEANUP_FREE char *d2 = directory;
   CLEANUP_STORE struct store *store = NULL;
-  const char *rest;
-  size_t len;
+  struct folder_store *folder = d2 ? calloc (1, sizeof *folder) : NULL;
 
   if (!folder) {
     fail_memory (err);
@@ -405,23 +353,59 @@ folder_store_new (struct folder_server *server, const char *path,
   store = &folder->store;
   store->ops = &folder_ops;
   folder->server = server;
-  folder->datastore = datastore_of (path, &rest, err);
-  if (!folder->datastore)
-    return NULL;
-  len = strlen (rest);
-  while (len > 0 && rest[len - 1] == '/')
-    len--;
-  folder->directory = strndup (rest, len);
-  store->name = strdup (path);
-  if (!folder->directory || !store->name) {
+  folder->datastore = steal_ptr (&d1);
+  folder->directory = steal_ptr (&d2);
+  if (asprintf (&store->name, "[%s] %s", folder->datastore, folder->directory)
+      == -1) {
+    store->name = NULL;
     fail_memory (err);
     return NULL;
   }
-  if (len > 0 && !store_name_is_inside (folder->directory)) {
-    fail_path (err, path);
+  return steal_ptr (&store);
+}
+
+struct store *
+folder_store_of (struct folder_server *server, const char *path,
+                 const char **name, struct vmdk_error *err)
+{
+  CLEANUP_DATASTORE_PATH struct datastore_path parts = { 0 };
+  const char *slash;
+
+  if (parse (server, path, &parts, err) == -1)
+    return NULL;
+  slash = strrchr (parts.path, '/');
+  *name = path + strlen (path) - strlen (slash ? slash + 1 : parts.path);
+  return store_new (
+    server, steal_ptr (&parts.datastore),
+    strndup (parts.path, slash ? (size_t) (slash - parts.path) : 0), err);
+}
+
+/* A datastore itself is what only becomes a path with a name in it. */
+struct store *
+folder_store_new (struct folder_server *server, const char *path,
+                  struct vmdk_error *err)
+{
+  CLEANUP_DATASTORE_PATH struct datastore_path parts = { 0 };
+  size_t len = strlen (path);
+  CLEANUP_FREE char *folder = NULL;
+  CLEANUP_FREE char *file = NULL;
+  struct vmdk_error ignored;
+
+  while (len > 0 && (path[len - 1] == '/' || path[len - 1] == ' '))
+    len--;
+  folder = strndup (path, len);
+  if (!folder || asprintf (&file, "%s x", folder) == -1) {
+    file = NULL;
+    fail_memory (err);
     return NULL;
   }
-  return steal_ptr (&store);
+  if (parse (server, folder, &parts, err) == 0)
+    return store_new (server, steal_ptr (&parts.datastore),
+                      steal_ptr (&parts.path), err);
+  if (parse (server, file, &parts, &ignored) == -1
+      || strcmp (parts.path, "x") != 0)
+    return NULL;
+  return store_new (server, steal_ptr (&parts.datastore), strdup (""), err);
 }
 
 /* --------------------------------------------------------------------- */
@@ -441,6 +425,8 @@ folder_server_new (const struct folder_settings *settings,
   }
   server->locate = settings->locate;
   server->opaque = settings->opaque;
+  server->datastores = settings->datastores;
+  server->nr_datastores = settings->nr_datastores;
   if (settings->datacenter) {
     server->datacenter = strdup (settings->datacenter);
     if (!server->datacenter) {

@@ -37,6 +37,12 @@ struct folder_settings {
    */
   char *(*locate) (void *opaque, const char *path, struct vmdk_error *err);
   void *opaque;
+
+  /* The names of datastores, where they are known (datastore-path.h);
+   * borrowed for the server's life.
+   */
+  const char *const *datastores;
+  size_t nr_datastores;
 };
 
 /* Nothing is asked of the server yet, and no thread started.  All but
@@ -56,19 +62,20 @@ extern void folder_server_free (struct folder_server *server);
 DEFINE_CLEANUP (folder_server, struct folder_server *, folder_server_free)
 #define CLEANUP_FOLDER_SERVER CLEANUP (folder_server)
 
-/* The folder PATH, "[DATASTORE] DIRECTORY" or "[DATASTORE]".  A datastore's
- * name that has a bracket in it ends at the last "] ".  SERVER is borrowed.
+/* The folder PATH, "[DATASTORE] DIRECTORY" or "[DATASTORE]".  SERVER is
+ * borrowed.
  */
 extern struct store *folder_store_new (struct folder_server *server,
                                        const char *path,
                                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
-/* "[DATASTORE] DIRECTORY/NAME" to "[DATASTORE] DIRECTORY" and NAME (which is
- * part of PATH).  NULL with *ERR unless it is such a path.
+/* The folder of the file PATH, "[DATASTORE] DIRECTORY/NAME"; *NAME becomes the
+ * file's name in it, which is a part of PATH.
  */
-extern char *folder_of_path (const char *path, const char **name,
-                             struct vmdk_error *err)
-  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+extern struct store *folder_store_of (struct folder_server *server,
+                                      const char *path, const char **name,
+                                      struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
 #endif /* VMDKIT_FOLDER_STORE_H */
