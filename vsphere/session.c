@@ -215,7 +215,6 @@ logout (struct session *session)
 static int
 take_cookie (struct session *session, const char *text, struct vmdk_error *err)
 {
-  CLEANUP (secret) struct secret *whole = NULL;
   const bool named = strncmp (text, COOKIE_NAME, strlen (COOKIE_NAME)) == 0;
   const char *value = named ? text + strlen (COOKIE_NAME) : text;
   const size_t len = strcspn (value, ";");
