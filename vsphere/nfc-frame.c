@@ -62,8 +62,8 @@ nfc_classic_decode (struct nfc_classic *message,
 /* --------------------------------------------------------------------- */
 /* Headers. */
 
-const char *
-nfc_type_name (uint32_t type)
+static const char *
+name_of (uint32_t type)
 {
   switch (type) {
   case NFC_ERROR:
@@ -87,7 +87,21 @@ nfc_type_name (uint32_t type)
   case NFC_RESOURCE_POOL:
     return "resource pool";
   }
-  return "?";
+  return NULL;
+}
+
+const char *
+nfc_type_name (uint32_t type)
+{
+  const char *name = name_of (type);
+
+  return name ? name : "?";
+}
+
+bool
+nfc_type_is_known (uint32_t type)
+{
+  return name_of (type) != NULL;
 }
 
 void

@@ -95,6 +95,7 @@ enum nfc_type {
 
 /* Its name for the log; "?" for a type that we do not know. */
 extern const char *nfc_type_name (uint32_t type);
+extern bool nfc_type_is_known (uint32_t type);
 
 struct nfc_header {
   uint32_t type, size, id;

@@ -472,7 +472,8 @@ take_frame (struct nfc_session *session, struct nfc_fault *fault)
     return NFC_FAIL (fault, NFC_NONSENSE, ERR_SYSTEM,
                      "the host announced %" PRIu64 " bytes (%s)", extra,
                      nfc_type_name (header.type));
-  op = find (session, header.id);
+  /* a type that we do not know answers no question, whatever its number */
+  op = nfc_type_is_known (header.type) ? find (session, header.id) : NULL;
   if (op) {
     if (take_answer (session, &header, op, extra, fault) == 0)
       return 0;

@@ -15,9 +15,7 @@
 #define BATCH 32        /* operations of one request that are begun at once */
 #define GROW_AFTER 256  /* operations that are done before limits grow back */
 #define MAX_REFUSALS 10 /* for want of memory */
-#define FIRST_PAUSE 100
-#define MAX_PAUSE 5000
-#define MAX_LOSSES 5       /* with nothing else done in between */
+#define MAX_LOSSES 5    /* with nothing else done in between */
 #define MAX_LOSSES_EVER 20 /* of one operation */
 
 /* One operation, over all attempts. */
@@ -138,15 +136,16 @@ after_loss (struct nfc_transfer *transfer, struct part *part)
 static bool
 after_memory (struct nfc_transfer *transfer, struct part *part)
 {
-  int pause = FIRST_PAUSE;
+  /* 100 ms, twice that, and so on up to 5 s */
+  const int longest = transfer->settings.times.max_pause / 6;
+  int pause = transfer->settings.times.pause / 10;
 
   ask_for_less (transfer);
   if (++part->refusals > MAX_REFUSALS)
     return false;
-  for (unsigned i = 1; i < part->refusals && pause < MAX_PAUSE; i++)
+  for (unsigned i = 1; i < part->refusals && pause < longest; i++)
     pause *= 2;
-  return nfc_keeper_pause (transfer->keeper,
-                           pause < MAX_PAUSE ? pause : MAX_PAUSE)
+  return nfc_keeper_pause (transfer->keeper, pause < longest ? pause : longest)
          == 0;
 }
 

@@ -334,7 +334,7 @@ class Host:
         self.channel = Channel(sock, self.options)
         self.queue, self.wake = [], threading.Condition()
         self.sequence = 0
-        self.ended = False
+        self.ended = self.muted = False
         self.opened = self.writable = False
         self.partial = {}
 
@@ -497,6 +497,8 @@ class Host:
 
     def send(self, data, size=0, then=None):
         with self.wake:
+            if self.muted:
+                return
             self.sequence += 1
             heapq.heappush(self.queue, (
                 time.monotonic() + self.options.delay, self.sequence, data,
@@ -636,25 +638,25 @@ class Host:
             self.write_data(op, kind, offset, total, start, length,
                             self.channel.read(extra))
 
-    def fragment(self, op, kind, offset, total, start, data, **wrong):
-        if kind and self.options.pack == "labelled":
-            extra = data
+    def fragment(self, number, pack_as, at, whole, begin, data, **wrong):
+        if pack_as and self.options.pack == "labelled":
+            kind, extra = pack_as, data
         elif self.options.pack == "plain":
             kind, extra = 0, data
         else:
-            kind, extra = pack(kind, data)
-        extra = wrong.get("data", extra)
+            kind, extra = pack(pack_as, data)
+        extra = wrong.get("sent", extra)
         payload = struct.pack(
             "<QIIQIIIII", wrong.get("status", 0), wrong.get("reading", 1),
-            wrong.get("kind", kind), wrong.get("offset", offset),
-            wrong.get("total", total), wrong.get("start", start),
+            wrong.get("kind", kind), wrong.get("offset", at),
+            wrong.get("total", whole), wrong.get("start", begin),
             wrong.get("length", len(data)), wrong.get("extra", len(extra)), 0)
         payload += wrong.get("more", b"")
         with self.state.lock:
             kinds = self.state.stats["kinds"]
             kinds[str(kind)] = kinds.get(str(kind), 0) + 1
         return header(wrong.get("type", 7), payload,
-                      wrong.get("op", op)) + extra
+                      number) + extra
 
     def read_data(self, op, kind, offset, total):
         s = self.state
@@ -704,7 +706,7 @@ class Host:
             self.send(good[0])
             self.error(op, "io")
         elif fault == "status":
-            self.send(wrong(status=13, data=b""))
+            self.send(wrong(status=13, sent=b""))
         elif fault == "garbage":
             self.send(random.Random(5).randbytes(4096))
         elif fault == "magic":
@@ -731,27 +733,27 @@ class Host:
         elif fault == "unaligned":
             self.send(wrong(start=start + 1))
         elif fault == "empty":
-            self.send(wrong(length=0, extra=0, data=b""))
+            self.send(wrong(length=0, extra=0, sent=b""))
         elif fault == "type":
             self.send(header(5, bytes(8), op))
         elif fault == "direction":
-            self.send(wrong(reading=0, data=b""))
+            self.send(wrong(reading=0, sent=b""))
         elif fault == "kind":
             self.send(wrong(kind=9))
         elif fault == "unpack":
-            self.send(wrong(kind=1, data=b"x" * 100))
+            self.send(wrong(kind=1, sent=b"x" * 100))
         elif fault == "stall":
             pass
         elif fault == "loris":
-            self.channel.options.split = 1
-            whole = b"".join(good)
-            for at in range(len(whole)):
-                with self.wake:
+            # a byte now and then, and nothing else any more
+            with self.wake:
+                self.muted = True
+                for at, byte in enumerate(b"".join(good)[:2000]):
                     self.sequence += 1
                     heapq.heappush(self.queue, (
                         time.monotonic() + at * 0.05, self.sequence,
-                        whole[at:at + 1], 0, None))
-                    self.wake.notify()
+                        bytes([byte]), 0, None))
+                self.wake.notify()
         else:
             # harmless, and the answer follows
             if fault == "long":
