@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "exports.h"
 #include "log.h"
 #include "place.h"
+#include "remote-exports.h"
 #include "store.h"
 
 struct export
@@ -29,6 +31,7 @@ struct export
   pthread_mutex_t opening; /* guards disk until it is set */
   struct disk *disk;
   bool writable; /* set with disk */
+  void *remote;  /* likewise: of a server's disk, closed after it */
 };
 
 static struct {
@@ -41,6 +44,8 @@ static struct {
 
   /* What was found at the start; of a folder nothing is. */
   bool is_folder;
+  bool is_remote;
+  const char *wildcard; /* of the names of a server's disks; or NULL */
   char **names;
   size_t nr_names;
 
@@ -138,6 +143,7 @@ close_export (struct export *export)
     log_warning (&exports.rules->open.log, "%s: closing: %s",
                  NAME (export->name), err.text);
   disk_close (export->disk);
+  remote_export_close (export->remote);
   take_from_list (export);
   pthread_mutex_destroy (&export->opening);
   free (export->name);
@@ -153,12 +159,19 @@ export_release (struct export *export)
 DEFINE_CLEANUP (export, struct export *, export_release)
 
 static struct disk *
-open_disk (const char *name, bool writable, struct vmdk_error *err)
+open_disk (struct export *export, struct vmdk_error *err)
 {
   struct chain_rules rules = *exports.rules;
+  struct disk *disk = NULL;
 
-  rules.writable = writable;
-  return disk_open (exports.store, name, exports.flags, &rules, err);
+  if (exports.is_remote)
+    return remote_export_open (export->name, export->writable, &rules, &disk,
+                               &export->remote, err)
+               == -1
+             ? NULL
+             : disk;
+  rules.writable = export->writable;
+  return disk_open (exports.store, export->name, exports.flags, &rules, err);
 }
 
 /* Open the disk unless somebody has.  After a failure the next in line tries
@@ -172,12 +185,12 @@ export_open (struct export *export, bool read_only, struct vmdk_error *err)
   if (export->disk)
     return 0;
   export->writable = !read_only && !exports.archive;
-  export->disk = open_disk (export->name, export->writable, err);
+  export->disk = open_disk (export, err);
   if (!export->disk && export->writable && err->kind == ERR_READ_ONLY) {
     log_debug (&exports.rules->open.log, LOG_OPEN, "%s: serving it read-only",
                err->text);
     export->writable = false;
-    export->disk = open_disk (export->name, false, err);
+    export->disk = open_disk (export, err);
   }
   return export->disk ? 0 : -1;
 }
@@ -260,6 +273,8 @@ exports_list (char ***names, size_t *count, struct vmdk_error *err)
 
   if (exports.is_folder)
     return list_folder (names, count, err);
+  if (exports.wildcard)
+    return copy_names (NULL, 0, names, count, err);
   if (exports.nr_names == 1)
     return copy_names (&unnamed, 1, names, count, err);
   return copy_names (exports.names, exports.nr_names, names, count, err);
@@ -293,11 +308,26 @@ only_name_of_folder (struct vmdk_error *err)
   return only;
 }
 
+/* A path on a server that a client may ask for. */
+static char *
+allowed_path (const char *name, struct vmdk_error *err)
+{
+  if (*name != '\0' && fnmatch (exports.wildcard, name, 0) == 0)
+    return copy_name (name, err);
+  fail (err, ERR_DENIED,
+        "\"%s\" is not a name that export=%s allows: ask for a disk by its "
+        "path, [DATASTORE] FOLDER/DISK.vmdk",
+        NAME (name), NAME (exports.wildcard));
+  return NULL;
+}
+
 char *
 exports_default (struct vmdk_error *err)
 {
   if (exports.is_folder)
     return only_name_of_folder (err);
+  if (exports.wildcard)
+    return allowed_path ("", err);
   return copy_name (exports.nr_names == 1 ? "" : exports.names[0], err);
 }
 
@@ -313,6 +343,8 @@ resolve_name (const char *name, struct vmdk_error *err)
     if (name_is_bare (name))
       return copy_name (name, err);
   }
+  else if (exports.wildcard)
+    return allowed_path (name, err);
   else if (exports.nr_names == 1 || *name == '\0')
     return copy_name (exports.names[0], err);
 
@@ -539,6 +571,22 @@ start_folder (const char *path, struct vmdk_error *err)
   return exports.folder ? 0 : fail_prefix (err, "%s", NAME (path));
 }
 
+/* Nothing is opened: that would be done to the server, and undone again. */
+static int
+start_remote (const struct exports_source *source, struct vmdk_error *err)
+{
+  char *const names[1] = { (char *) source->file };
+
+  exports.is_remote = true;
+  exports.wildcard = source->remote->remote.wildcard;
+  if (remote_exports_start (source->remote, &source->rules->open.log, err)
+      == -1)
+    return -1;
+  return exports.wildcard
+           ? 0
+           : copy_names (names, 1, &exports.names, &exports.nr_names, err);
+}
+
 int
 exports_start (const struct exports_source *source, struct vmdk_error *err)
 {
@@ -546,6 +594,8 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
   int r;
 
   exports.rules = source->rules;
+  if (source->remote)
+    return start_remote (source, err);
   if (source->dir)
     return start_folder (source->dir, err);
   if (start_path (source, err) == -1)
@@ -566,7 +616,7 @@ exports_keep (void)
 {
   struct vmdk_error ignored;
 
-  if (!exports.is_folder)
+  if (!exports.is_folder && !exports.is_remote)
     exports.kept = export_acquire ("", true, &ignored);
 }
 
@@ -579,6 +629,7 @@ exports_stop (void)
   exports.kept = NULL; /* it is in the list */
   while (exports.list)
     close_export (exports.list);
+  remote_exports_stop ();
   disk_list_free (exports.names, exports.nr_names);
   store_close (exports.overlay);
   store_close (exports.archive);

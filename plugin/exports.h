@@ -2,7 +2,7 @@
 
 /* Which disks the server has, and which of them are open.
  *
- * There are three kinds of server:
+ * There are five kinds of server:
  *
  *   file=DISK     one disk, open from start to end; whatever name a client
  *                 asks for, it gets that disk
@@ -32,6 +32,7 @@
 #include "create.h"
 #include "disk.h"
 #include "error.h"
+#include "parameters.h"
 
 struct export;
 
@@ -41,6 +42,11 @@ struct export;
  */
 struct exports_source {
   const char *file, *dir, *disk;
+
+  /* A disk of a server: FILE is its path there, or clients name it by one that
+   * matches remote->wildcard.  NULL: a local one.
+   */
+  const struct parameters *remote;
 
   /* A child of FILE, made if need be, as the rules say.  One that is there
    * must not contradict them: a grain size that is not 0, and the type if it

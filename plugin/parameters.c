@@ -18,12 +18,14 @@
 
 #include "error.h"
 #include "parameters.h"
+#include "remote-parameters.h"
 #include "resources.h"
 
 struct parameters parameters = {
   .lock = true,
   .table_budget = DEFAULT_TABLE_BUDGET,
   .grain_budget = DEFAULT_GRAIN_BUDGET,
+  .remote.prepare_seconds = 600,
 
   /* As nbdkit's vddk plugin. */
   .create_rules = { .type = DISK_MONOLITHIC_SPARSE, .adapter = "buslogic" },
@@ -64,21 +66,30 @@ set_text (const struct parameter *p, const char *value)
  * which it was called.
  */
 static int
-set_path (const struct parameter *p, const char *value)
+make_absolute (char **target)
 {
-  char **target = p->target;
-  char *path;
+  char *path = nbdkit_absolute_path (*target);
 
+  free (*target);
+  *target = path;
+  return path ? 0 : -1;
+}
+
+/* What is named may be on a server, which is known later. */
+static int
+set_file (const struct parameter *p, const char *value)
+{
   if (strcmp (value, "-") == 0) {
     nbdkit_error ("%s=-: a disk cannot be read from a pipe", p->key);
     return -1;
   }
-  if (set_text (p, value) == -1)
-    return -1;
-  path = nbdkit_absolute_path (*target);
-  free (*target);
-  *target = path;
-  return path ? 0 : -1;
+  return set_text (p, value);
+}
+
+static int
+set_path (const struct parameter *p, const char *value)
+{
+  return set_file (p, value) == -1 ? -1 : make_absolute (p->target);
 }
 
 static int
@@ -247,9 +258,43 @@ set_grain_size (const struct parameter *p, const char *value)
   return 0;
 }
 
+/* -- Of remote disks ---------------------------------------------------- */
+
+static int
+set_secret (const struct parameter *p, const char *value)
+{
+  return remote_read_secret (p->key, value, p->target);
+}
+
+static int
+set_port (const struct parameter *p, const char *value)
+{
+  uint16_t *port = p->target;
+
+  if (nbdkit_parse_uint16_t (p->key, value, port) == -1)
+    return -1;
+  if (*port == 0) {
+    nbdkit_error ("%s=0 is no port", p->key);
+    return -1;
+  }
+  return 0;
+}
+
+static int
+set_prepare (const struct parameter *p, const char *value)
+{
+  return remote_parse_prepare (value, p->target);
+}
+
+static int
+set_seconds (const struct parameter *p, const char *value)
+{
+  return nbdkit_parse_unsigned (p->key, value, p->target);
+}
+
 /* In the order of the manual. */
 static const struct parameter table[] = {
-  { "file", set_path, &parameters.file, NULL },
+  { "file", set_file, &parameters.file, NULL },
   { "dir", set_path, &parameters.dir, NULL },
   { "disk", set_text, &parameters.disk, NULL },
   { "single-link", set_bool, &parameters.single_link, NULL },
@@ -279,59 +324,38 @@ static const struct parameter table[] = {
     NULL },
   { "create-grain-size", set_grain_size, &parameters.create_rules.grain_size,
     NULL },
+  { "server", set_text, &parameters.remote.server, NULL },
+  { "user", set_text, &parameters.remote.user, NULL },
+  { "password", set_secret, &parameters.remote.password, NULL },
+  { "cookie", set_secret, &parameters.remote.cookie, NULL },
+  { "vm", set_text, &parameters.remote.vm, NULL },
+  { "thumbprint", set_text, &parameters.remote.thumbprint, NULL },
+  { "cafile", set_path, &parameters.remote.cafile, NULL },
+  { "insecure", set_bool, &parameters.remote.insecure, NULL },
+  { "port", set_port, &parameters.remote.port, NULL },
+  { "nfchostport", set_port, &parameters.remote.nfc_port, NULL },
+  { "transports", set_text, &parameters.remote.transports, NULL },
+  { "compression", set_text, &parameters.remote.compression, NULL },
+  { "snapshot", set_text, &parameters.remote.snapshot, NULL },
+  { "quiesce", set_bool, &parameters.remote.quiesce, NULL },
+  { "export", set_text, &parameters.remote.wildcard, NULL },
+  { "prepare", set_prepare, &parameters.remote.prepare, NULL },
+  { "prepare-timeout", set_seconds, &parameters.remote.prepare_seconds, NULL },
+  { "identity", set_text, &parameters.remote.identity, NULL },
+  { "remote-cache", set_size, &parameters.remote.cache, NULL },
+  { "config", set_path, &parameters.remote.config, NULL },
+  { "libdir", set_text, &parameters.remote.libdir, NULL },
+  { "unbuffered", set_bool, &parameters.remote.unbuffered, NULL },
+  { "vimapiver", set_text, &parameters.remote.vimapiver, NULL },
 };
 
 #define NR_PARAMETERS (sizeof table / sizeof table[0])
 
-/* Parameters that nbdkit's vddk plugin has.  Whoever comes from there should
- * learn why they are not here rather than that they are "unknown".
- */
-static const char *
-vddk_reason (const char *key)
-{
-  static const char *const remote[] = {
-    "cookie",   "nfchostport", "password", "port",      "server",
-    "snapshot", "thumbprint",  "user",     "vimapiver", "vm",
-  };
-  size_t i;
-
-  for (i = 0; i < sizeof remote / sizeof remote[0]; i++)
-    if (strcmp (key, remote[i]) == 0)
-      return "remote disks are not served by this version";
-  return NULL;
-}
-
-/* Parameters of the vddk plugin that tell VMware's library how to work.  For
- * a local disk they mean nothing here, so that a command line for that plugin
- * needs one word changed and no more.
- */
-static bool
-is_for_the_library (const char *key)
-{
-  static const char *const keys[] = { "compression", "config", "libdir",
-                                      "transports", "unbuffered" };
-
-  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-    if (strcmp (key, keys[i]) == 0)
-      return true;
-  return false;
-}
-
 int
 parameter_set (const char *key, const char *value)
 {
-  const char *reason = vddk_reason (key);
   size_t i;
 
-  if (is_for_the_library (key)) {
-    nbdkit_debug ("%s= is for VMware's library and means nothing here", key);
-    return 0;
-  }
-  /* The value is not printed: it may be a password. */
-  if (reason) {
-    nbdkit_error ("%s=: %s", key, reason);
-    return -1;
-  }
   for (i = 0; i < NR_PARAMETERS; i++)
     if (strcmp (key, table[i].key) == 0)
       return table[i].set (&table[i], value);
@@ -384,9 +408,27 @@ check_making (void)
   return 0;
 }
 
+/* A disk of a server has rules of its own. */
+static int
+complete_remote (void)
+{
+#if HAVE_VSPHERE
+  parameters.is_remote = true;
+  return remote_check_parameters (&parameters);
+#else
+  nbdkit_error ("disks of servers (server=, vm= ...) are not served by this "
+                "build: it was made without libcurl, libxml2 or OpenSSL");
+  return -1;
+#endif
+}
+
 int
 parameters_complete (void)
 {
+  if (remote_is_asked_for (&parameters))
+    return complete_remote ();
+  if (parameters.file && make_absolute (&parameters.file) == -1)
+    return -1;
   if (!parameters.file && !parameters.dir) {
     nbdkit_error ("which disk?  Say file=DISK.vmdk or dir=FOLDER");
     return -1;
@@ -463,6 +505,7 @@ parameters_free (void)
   free (parameters.disk);
   free (parameters.parent);
   free (parameters.overlay);
+  remote_parameters_free (&parameters.remote);
   free_list (parameters.search, parameters.nr_search);
   free_list (parameters.devices, parameters.nr_devices);
   memset (&parameters, 0, sizeof parameters);

@@ -13,13 +13,39 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "chain.h"
 #include "child.h"
 #include "create.h"
 
+/* prepare=: what if the machine cannot be kept from being moved? */
+enum prepare_policy {
+  PREPARE_TRY,     /* say so, and go on */
+  PREPARE_REQUIRE, /* do not serve it */
+  PREPARE_OFF,     /* do not even try */
+};
+
+/* A disk of a vCenter or an ESXi host.  All texts are owned, or NULL. */
+struct remote_parameters {
+  char *server, *user, *vm, *thumbprint, *cafile;
+  char *password, *cookie; /* wiped when they are freed */
+  char *transports, *compression, *config, *libdir, *vimapiver;
+  char *snapshot, *identity;
+  char *wildcard; /* export= */
+  uint16_t port, nfc_port;
+  int insecure, unbuffered, quiesce;
+  enum prepare_policy prepare;
+  unsigned prepare_seconds;
+  size_t cache;
+};
+
 struct parameters {
-  char *file; /* absolute; no symbolic link resolved; or NULL */
+  char *file; /* as given, for a remote disk; else absolute, no symbolic link
+                 resolved; or NULL */
+  bool is_remote;
+  struct remote_parameters remote;
+
   char *dir;  /* absolute; or NULL */
   char *disk; /* which disk of an archive; or NULL */
   char *parent;
@@ -90,6 +116,30 @@ extern void parameters_free (void);
   "create-type=TYPE              monolithic-sparse, vmfs-flat, ...\n"         \
   "create-adapter-type=TYPE      ide, scsi-buslogic, scsi-lsilogic.\n"        \
   "create-hwversion=VERSION      workstation5, esx65, ... or a number.\n"     \
-  "create-grain-size=SIZE        Of a sparse disk (default 64K)."
+  "create-grain-size=SIZE        Of a sparse disk (default 64K).\n\n"         \
+  "Disks of a vCenter or an ESXi host, file='[DATASTORE] VM/DISK.vmdk':\n"    \
+  "server=HOST                   Which server.\n"                             \
+  "user=NAME                     Who we are there.\n"                         \
+  "password=TEXT|-|+FILE|-FD     And that we are.\n"                          \
+  "cookie=TEXT|-|+FILE|-FD       Of a session, instead of logging in.\n"      \
+  "vm=moref=ID|PATH|NAME         Whose disk it is.\n"                         \
+  "thumbprint=XX:XX:...          Of the server's certificate.\n"              \
+  "cafile=FILE                   Authorities that are trusted.\n"             \
+  "insecure=BOOL                 Take any certificate.\n"                     \
+  "port=PORT                     Of the server (default 443).\n"              \
+  "nfchostport=PORT              Of the host (default 902).\n"                \
+  "transports=T:T...             To be tried (default nbdssl:nbd:https).\n"   \
+  "compression=TYPE              none, zlib, fastlz, skipz (default).\n"      \
+  "snapshot=ID|temporary         Of this moment, or of now.\n"                \
+  "quiesce=BOOL                  Of a temporary one.\n"                       \
+  "export=WILDCARD               Clients ask for disks by their paths.\n"     \
+  "prepare=try|require|off       Keep the machine from being moved.\n"        \
+  "prepare-timeout=SECONDS       Wait so long for a move (default 600).\n"    \
+  "identity=TEXT                 Who keeps it.\n"                             \
+  "remote-cache=SIZE             Memory for blocks (default 64M).\n"          \
+  "config=FILE                   Of the vddk plugin.\n"                       \
+  "libdir=FOLDER                 Accepted, and not used.\n"                   \
+  "unbuffered=BOOL               Accepted, and not used.\n"                   \
+  "vimapiver=VERSION             Accepted, and not used."
 
 #endif /* VMDKIT_PARAMETERS_H */

@@ -20,6 +20,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "called.h"
 #include "chain.h"
 #include "compress.h"
 #include "disk.h"
@@ -126,6 +127,7 @@ vmdk_get_ready (void)
     .overlay_rules = &parameters.overlay_rules,
     .overlay_type_given = parameters.overlay_type_given,
     .create = parameters.create ? &parameters.create_rules : NULL,
+    .remote = parameters.is_remote ? &parameters : NULL,
     .rules = &rules,
   };
   struct vmdk_error err;
@@ -163,9 +165,16 @@ vmdk_dump_plugin (void)
   printf ("vmdk_compress=%s\n", compress_library ());
   printf ("vmdk_formats=flat,vmfs,zero,sparse,streamOptimized,cowd,sesparse,"
           "ova\n");
+#if HAVE_VSPHERE
+  printf ("vmdk_vsphere=yes\n");
+#else
+  printf ("vmdk_vsphere=no\n");
+#endif
   printf ("vmdk_parameters=");
   parameters_print_names ();
   printf ("\n");
+  if (strcmp (called_name (), "vddk") == 0) /* callers ask */
+    printf ("vddk_default_libdir=\nvddk_has_nfchostport=1\n");
 }
 
 /* --------------------------------------------------------------------- */
@@ -486,6 +495,12 @@ static struct nbdkit_plugin plugin = {
   .cache = vmdk_cache,
   .extents = vmdk_extents,
 };
+
+/* Before nbdkit asks. */
+static void __attribute__ ((constructor)) choose_name (void)
+{
+  plugin.name = called_name ();
+}
 
 /* nbdkit's macro defines it without having declared it. */
 extern struct nbdkit_plugin *plugin_init (void);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Under which name the plugin was installed: "vmdk", or one of those that
+ * other programs call ("vddk", "nfc").  nbdkit's messages and debug flags go
+ * by it; nothing else differs.
+ */
+
+#ifndef VMDKIT_CALLED_H
+#define VMDKIT_CALLED_H
+
+extern const char *called_name (void);
+
+#endif /* VMDKIT_CALLED_H */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Disks of servers as exports.  See remote-exports.h. */
+
+#include <config.h>
+
+#include "remote-exports.h"
+
+#if HAVE_VSPHERE
+
+#include "remote.h"
+
+static struct remote *remote;
+
+int
+remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
+                      struct vmdk_error *err)
+{
+  static const enum remote_prepare prepares[] = {
+    [PREPARE_TRY] = REMOTE_TRY,
+    [PREPARE_REQUIRE] = REMOTE_REQUIRE,
+    [PREPARE_OFF] = REMOTE_OFF,
+  };
+  const struct remote_parameters *r = &p->remote;
+  const struct remote_settings settings = {
+    .server = r->server,
+    .port = r->port,
+    .nfc_port = r->nfc_port,
+    .user = r->user,
+    .password = r->password,
+    .cookie = r->cookie,
+    .thumbprint = r->thumbprint,
+    .ca_file = r->cafile,
+    .insecure = r->insecure,
+    .vm = r->vm,
+    .transports = r->transports,
+    .compression = r->compression,
+    .config = r->config,
+    .single_link = p->single_link,
+    .cache = r->cache,
+    .snapshot = r->snapshot,
+    .quiesce = r->quiesce,
+    .prepare = prepares[r->prepare],
+    .identity = r->identity,
+    .prepare_seconds = r->prepare_seconds,
+    .log = *log,
+  };
+
+  remote = remote_new (&settings, err);
+  return remote ? remote_check (remote, p->file, err) : -1;
+}
+
+void
+remote_exports_stop (void)
+{
+  remote_free (remote);
+  remote = NULL;
+}
+
+int
+remote_export_open (const char *path, bool writable,
+                    const struct chain_rules *rules, struct disk **disk,
+                    void **keep, struct vmdk_error *err)
+{
+  struct chain_rules how = *rules;
+  CLEANUP (remote_disk)
+  struct remote_disk *opened = remote_disk_open (remote, path, writable, err);
+
+  if (!opened)
+    return -1;
+  how.writable = writable;
+  how.keep_cid = opened->keep_cid;
+  if (opened->keep_cid) /* what is read has no parents, whatever was asked */
+    how.open.lock = true;
+  how.search = (const char *const *) opened->search;
+  how.nr_search = opened->nr_search;
+  *disk = disk_open (opened->store, opened->name, opened->flags, &how, err);
+  if (!*disk)
+    return -1;
+  *keep = steal_ptr (&opened);
+  return 0;
+}
+
+void
+remote_export_close (void *keep)
+{
+  remote_disk_close (keep);
+}
+
+#else /* nobody comes here */
+
+int
+remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
+                      struct vmdk_error *err)
+{
+  (void) p;
+  (void) log;
+  return fail (err, ERR_UNSUPPORTED, "built without disks of servers");
+}
+
+void
+remote_exports_stop (void)
+{
+}
+
+int
+remote_export_open (const char *path, bool writable,
+                    const struct chain_rules *rules, struct disk **disk,
+                    void **keep, struct vmdk_error *err)
+{
+  (void) path;
+  (void) writable;
+  (void) rules;
+  (void) disk;
+  (void) keep;
+  return fail (err, ERR_UNSUPPORTED, "built without disks of servers");
+}
+
+void
+remote_export_close (void *keep)
+{
+  (void) keep;
+}
+
+#endif
