@@ -611,13 +611,16 @@ exports_start (const struct exports_source *source, struct vmdk_error *err)
 }
 
 /* Not before the fork: the other process would hold the locks as well. */
-void
-exports_keep (void)
+int
+exports_keep (struct vmdk_error *err)
 {
   struct vmdk_error ignored;
 
-  if (!exports.is_folder && !exports.is_remote)
+  if (exports.is_remote)
+    return remote_exports_watch (err);
+  if (!exports.is_folder)
     exports.kept = export_acquire ("", true, &ignored);
+  return 0;
 }
 
 /* A server that is told to end closes no connection: what is still open is

@@ -66,7 +66,8 @@ extern int exports_start (const struct exports_source *source,
 /* Keep the disk that "" means open, as said above, now that the server has
  * forked for the last time.
  */
-extern void exports_keep (void);
+extern int exports_keep (struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1)));
 
 /* No request may be in flight.  Closes what is still open. */
 extern void exports_stop (void);

@@ -4,6 +4,7 @@
 
 #include <config.h>
 
+#include "ending.h"
 #include "remote-exports.h"
 
 #if HAVE_VSPHERE
@@ -11,6 +12,21 @@
 #include "remote.h"
 
 static struct remote *remote;
+
+/* Time for what is in flight, before it is cut off. */
+#define GRACE_MS 2000
+
+static void
+abandon (void)
+{
+  remote_abandon (remote);
+}
+
+int
+remote_exports_watch (struct vmdk_error *err)
+{
+  return ending_watch (abandon, GRACE_MS, err);
+}
 
 int
 remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
@@ -53,6 +69,7 @@ remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
 void
 remote_exports_stop (void)
 {
+  ending_forget ();
   remote_free (remote);
   remote = NULL;
 }
@@ -96,6 +113,13 @@ remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
   (void) p;
   (void) log;
   return fail (err, ERR_UNSUPPORTED, "built without disks of servers");
+}
+
+int
+remote_exports_watch (struct vmdk_error *err)
+{
+  (void) err;
+  return 0;
 }
 
 void

@@ -24,6 +24,12 @@ extern int remote_exports_start (const struct parameters *p,
                                  struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
+/* After the last fork: watch for the end, which clients that stay connected
+ * put off for as long as they like.
+ */
+extern int remote_exports_watch (struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1)));
+
 /* No disk is open.  Undoes what was done to the machine. */
 extern void remote_exports_stop (void);
 

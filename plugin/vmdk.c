@@ -146,8 +146,9 @@ vmdk_get_ready (void)
 static int
 vmdk_after_fork (void)
 {
-  exports_keep ();
-  return 0;
+  struct vmdk_error err;
+
+  return exports_keep (&err) == -1 ? told (&err) : 0;
 }
 
 static void

@@ -154,3 +154,16 @@ nfc_media_open (const struct nfc_settings *settings,
   return read_known (m->disk, known, adapter, err) == -1 ? NULL
                                                          : steal_ptr (&media);
 }
+
+int
+nfc_media_entry (struct media *media, const char *key, char **value,
+                 struct vmdk_error *err)
+{
+  return nfc_disk_entry (disk_of (media), key, value, err);
+}
+
+void
+nfc_media_cancel (struct media *media)
+{
+  nfc_disk_cancel (disk_of (media));
+}

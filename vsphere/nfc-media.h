@@ -23,4 +23,12 @@ nfc_media_open (const struct nfc_settings *settings,
                 enum nfc_reason *reason, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull));
 
+/* nfc_disk_entry of a medium from here. */
+extern int nfc_media_entry (struct media *media, const char *key, char **value,
+                            struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull));
+
+/* nfc_disk_cancel of a medium from here. */
+extern void nfc_media_cancel (struct media *media) __attribute__ ((nonnull));
+
 #endif /* VMDKIT_NFC_MEDIA_H */

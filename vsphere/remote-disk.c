@@ -52,15 +52,24 @@ find_frozen (struct wanted *w, const char *path, struct vmdk_error *err)
   return w->disk ? 0 : -1;
 }
 
-/* Rule 4.  What is written now is the first file of each disk. */
-static int
-check_not_in_use (const struct wanted *w, struct vmdk_error *err)
+/* What is written now is the first file of each disk. */
+static bool
+is_in_use (const struct wanted *w)
 {
   const struct vm *vm = &w->remote->vm;
   const struct vm_disk *now = disk_by_key (&vm->disks, w->disk->key);
 
-  if (!vm->running || !now || now->nr_links == 0
-      || strcmp (now->links[0].file, file_of (w)) != 0)
+  return vm->running && now && now->nr_links > 0
+         && strcmp (now->links[0].file, file_of (w)) == 0;
+}
+
+/* Rule 4. */
+static int
+check_not_in_use (const struct wanted *w, struct vmdk_error *err)
+{
+  const struct vm *vm = &w->remote->vm;
+
+  if (!is_in_use (w))
     return 0;
   return fail (err, ERR_LOCKED,
                "the machine %s is running and writes to this disk: pass "
@@ -83,17 +92,32 @@ check_writable (const struct wanted *w, struct vmdk_error *err)
 }
 
 static int
+find_file (struct wanted *w, const char *path, struct vmdk_error *err)
+{
+  if (w->remote->has_snapshot)
+    return find_frozen (w, path, err);
+  w->disk = disk_find (&w->remote->vm.disks, path, &w->link, err);
+  return w->disk ? 0 : -1;
+}
+
+const struct vm_disk *
+remote_find_disk (struct remote *remote, const char *path, size_t *link,
+                  bool *in_use, struct vmdk_error *err)
+{
+  struct wanted w = { .remote = remote };
+
+  if (find_file (&w, path, err) == -1)
+    return NULL;
+  *link = w.link;
+  *in_use = is_in_use (&w);
+  return w.disk;
+}
+
+static int
 find (struct wanted *w, const char *path, struct vmdk_error *err)
 {
-  if (w->remote->has_snapshot) {
-    if (find_frozen (w, path, err) == -1)
-      return -1;
-  }
-  else {
-    w->disk = disk_find (&w->remote->vm.disks, path, &w->link, err);
-    if (!w->disk)
-      return -1;
-  }
+  if (find_file (w, path, err) == -1)
+    return -1;
   if (check_not_in_use (w, err) == -1 || check_writable (w, err) == -1)
     return fail_prefix (err, "%s", NAME (path));
   return 0;
@@ -141,6 +165,7 @@ open_nfc (const struct wanted *w, bool tls, struct remote_disk *disk,
                           &remote->log, &known, adapter, reason, err);
   if (!media)
     return -1;
+  disk->nfc = media; /* lives as long as the store */
   disk->store = single_store_new (media, &known, err);
   disk->name = SINGLE_STORE_NAME;
   disk->flags = STORE_FROM_FILE;
@@ -232,6 +257,7 @@ disk_reset (struct remote_disk *disk)
     free (disk->search[i]);
   free (disk->search);
   disk->store = NULL;
+  disk->nfc = NULL;
   disk->office = NULL;
   disk->search = NULL;
   disk->nr_search = 0;
@@ -311,6 +337,33 @@ open_by_any (const struct wanted *w, struct remote_disk *disk,
   return fail_prefix (err, "%s", NAME (file_of (w)));
 }
 
+/* Those in the list are cut off when the process is to end. */
+static int
+list_disk (struct remote_disk *disk, struct vmdk_error *err)
+{
+  struct remote *remote = disk->remote;
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  if (remote->abandoned)
+    return remote_fail_abandoned (err);
+  disk->next = remote->open;
+  remote->open = disk;
+  return 0;
+}
+
+static void
+unlist_disk (struct remote_disk *disk)
+{
+  struct remote *remote = disk->remote;
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  for (struct remote_disk **p = &remote->open; *p; p = &(*p)->next)
+    if (*p == disk) {
+      *p = disk->next;
+      return;
+    }
+}
+
 struct remote_disk *
 remote_disk_open (struct remote *remote, const char *path, bool writable,
                   struct vmdk_error *err)
@@ -326,7 +379,9 @@ remote_disk_open (struct remote *remote, const char *path, bool writable,
     return NULL;
   }
   disk->remote = remote;
-  return open_by_any (&w, disk, err) == -1 ? NULL : steal_ptr (&disk);
+  if (open_by_any (&w, disk, err) == -1 || list_disk (disk, err) == -1)
+    return NULL;
+  return steal_ptr (&disk);
 }
 
 void
@@ -334,6 +389,15 @@ remote_disk_close (struct remote_disk *disk)
 {
   if (!disk)
     return;
+  unlist_disk (disk);
   disk_reset (disk);
   free (disk);
+}
+
+int
+remote_disk_entry (struct remote_disk *disk, const char *key, char **value,
+                   struct vmdk_error *err)
+{
+  *value = NULL;
+  return disk->nfc ? nfc_media_entry (disk->nfc, key, value, err) : 0;
 }

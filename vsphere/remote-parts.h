@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Private to remote.c (words, beginning and end) and remote-disk.c (opening a
- * disk by one transport after the other).
+/* Private to remote.c (words, beginning and end), remote-disk.c (opening a
+ * disk by one transport after the other) and remote-manager.c (other work).
  */
 
 #ifndef VMDKIT_REMOTE_PARTS_H
 #define VMDKIT_REMOTE_PARTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "access.h"
 #include "folder-store.h"
@@ -39,6 +40,8 @@ struct remote {
 
   pthread_mutex_t lock; /* held while it begins and ends */
   bool begun;
+  atomic_bool abandoned;
+  struct remote_disk *open; /* guarded by it as well */
 
   /* Constant once begun: */
   struct session *session;
@@ -46,12 +49,35 @@ struct remote {
   struct access *access;
   struct vim_ref taken; /* our snapshot, to be removed; id "": none */
   bool has_snapshot;
+  struct vim_ref frozen_ref; /* the snapshot; id "": none */
   struct vm vm;               /* the machine, and its disks */
   struct frozen_disks frozen; /* those of the snapshot */
   struct place place;
   struct datastore_list datastores;
   struct folder_server *folders;
 };
+
+/* The steps of beginning that other work needs as well; the caller holds the
+ * lock.  Who is logged in stays so.
+ */
+extern int remote_log_in (struct remote *remote, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+extern int remote_find_vm (struct remote *remote, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+/* When .place and .datastores are there. */
+extern int remote_start_folders (struct remote *remote, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* The disk PATH of the machine, or of the snapshot; *IN_USE: a running machine
+ * writes to just this file.
+ */
+extern const struct vm_disk *
+remote_find_disk (struct remote *remote, const char *path, size_t *link,
+                  bool *in_use, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
+
+extern int remote_fail_abandoned (struct vmdk_error *err)
+  __attribute__ ((nonnull (1)));
 
 /* Begin (rule 1), unless that was done. */
 extern int remote_begin (struct remote *remote, struct vmdk_error *err)

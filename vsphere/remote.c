@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "nfc-media.h"
 #include "nfc-pack.h"
 #include "remote-config.h"
 #include "remote-parts.h"
@@ -187,8 +188,8 @@ remote_free (struct remote *remote)
 /* --------------------------------------------------------------------- */
 /* Beginning. */
 
-static struct session *
-log_in (struct remote *remote, struct vmdk_error *err)
+int
+remote_log_in (struct remote *remote, struct vmdk_error *err)
 {
   const struct session_settings settings = {
     .soap = {
@@ -202,7 +203,9 @@ log_in (struct remote *remote, struct vmdk_error *err)
     .cookie = remote->cookie ? secret_text (remote->cookie) : NULL,
   };
 
-  return session_open (&settings, err);
+  if (!remote->session)
+    remote->session = session_open (&settings, err);
+  return remote->session ? 0 : -1;
 }
 
 /* Our snapshot, or one that is there; its disks are what is read. */
@@ -226,6 +229,7 @@ freeze (struct remote *remote, struct vmdk_error *err)
     return -1;
   if (frozen_disks_read (remote->session, &ref, &remote->frozen, err) == -1)
     return fail_prefix (err, "snapshot %s", NAME (ref.id));
+  remote->frozen_ref = ref;
   remote->has_snapshot = true;
   return 0;
 }
@@ -283,8 +287,8 @@ locate (void *opaque, const char *path, struct vmdk_error *err)
   return NULL;
 }
 
-static int
-start_folders (struct remote *remote, struct vmdk_error *err)
+int
+remote_start_folders (struct remote *remote, struct vmdk_error *err)
 {
   const struct folder_settings settings = {
     .http = {
@@ -306,12 +310,29 @@ start_folders (struct remote *remote, struct vmdk_error *err)
   return remote->folders ? 0 : -1;
 }
 
-static int
-find_vm (struct remote *remote, struct vmdk_error *err)
+int
+remote_find_vm (struct remote *remote, struct vmdk_error *err)
 {
+  if (!remote->vm_spec)
+    return fail (err, ERR_ARGUMENT,
+                 "vm= is missing: which machine has the disk?");
   if (vm_find (remote->session, remote->vm_spec, &remote->vm_ref, err) == -1)
     return fail_prefix (err, "vm=%s", NAME (remote->vm_spec));
   return 0;
+}
+
+static bool
+is_abandoned (void *opaque)
+{
+  return ((struct remote *) opaque)->abandoned;
+}
+
+int
+remote_fail_abandoned (struct vmdk_error *err)
+{
+  fail (err, ERR_SYSTEM, "the server is ending");
+  err->errnum = ESHUTDOWN;
+  return -1;
 }
 
 /* Keep the machine from being moved, as far as the policy wants it. */
@@ -327,6 +348,8 @@ protect (struct remote *remote, struct vmdk_error *err)
     .policy = policies[remote->prepare],
     .identity = remote->identity,
     .wait_seconds = remote->prepare_seconds,
+    .stopped = is_abandoned,
+    .opaque = remote,
   };
 
   return access_prepare (remote->session, &remote->vm_ref, &settings,
@@ -373,14 +396,13 @@ thaw (struct remote *remote)
 static int
 begin (struct remote *remote, struct vmdk_error *err)
 {
-  remote->session = log_in (remote, err);
-  if (!remote->session || find_vm (remote, err) == -1
+  if (remote_log_in (remote, err) == -1 || remote_find_vm (remote, err) == -1
       || protect (remote, err) == -1 || freeze (remote, err) == -1
       || vm_read (remote->session, &remote->vm_ref, &remote->vm, err) == -1
       || place_read (remote->session, &remote->vm_ref, &remote->place, err)
            == -1
       || datastore_list_read (remote->session, &remote->datastores, err) == -1
-      || start_folders (remote, err) == -1)
+      || remote_start_folders (remote, err) == -1)
     return -1;
   return 0;
 }
@@ -396,6 +418,7 @@ end (struct remote *remote)
   place_reset (&remote->place);
   datastore_list_reset (&remote->datastores);
   remote->has_snapshot = false;
+  remote->frozen_ref.id[0] = '\0';
   session_close (steal_ptr (&remote->session));
   remote->begun = false;
 }
@@ -405,6 +428,8 @@ remote_begin (struct remote *remote, struct vmdk_error *err)
 {
   LOCK_FOR_SCOPE (&remote->lock);
 
+  if (remote->abandoned)
+    return remote_fail_abandoned (err);
   if (remote->begun)
     return 0;
   if (begin (remote, err) == -1) {
@@ -413,6 +438,25 @@ remote_begin (struct remote *remote, struct vmdk_error *err)
   }
   remote->begun = true;
   return 0;
+}
+
+/* The session stays, because whoever is reading may be asking it for a cookie
+ * or a ticket; it is ended later, or by the server.
+ */
+void
+remote_abandon (struct remote *remote)
+{
+  remote->abandoned = true;
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  if (!remote->begun)
+    return;
+  folder_server_stop (remote->folders);
+  for (struct remote_disk *disk = remote->open; disk; disk = disk->next)
+    if (disk->nfc)
+      nfc_media_cancel (disk->nfc);
+  thaw (remote);
+  unprotect (remote);
 }
 
 void
@@ -431,8 +475,7 @@ remote_check (struct remote *remote, const char *path, struct vmdk_error *err)
   size_t link;
   int r = -1;
 
-  remote->session = log_in (remote, err);
-  if (remote->session && find_vm (remote, err) == 0
+  if (remote_log_in (remote, err) == 0 && remote_find_vm (remote, err) == 0
       && vm_read (remote->session, &remote->vm_ref, &vm, err) == 0)
     /* a snapshot's disks may have other names */
     r = path && !remote->snapshot_spec

@@ -84,6 +84,14 @@ extern int remote_check (struct remote *remote, const char *path,
  */
 extern void remote_end (struct remote *remote) __attribute__ ((nonnull (1)));
 
+/* The process is to end, and clients stay: whatever they read or write fails
+ * from now on, and what keeps others from working is undone (our snapshot, the
+ * protection).  Beside any other call, from any thread; remote_end remains to
+ * be called.
+ */
+extern void remote_abandon (struct remote *remote)
+  __attribute__ ((nonnull (1)));
+
 /* What core's disk_open is given, and with it rules: .search of these folders,
  * and .keep_cid where that is set.
  */
@@ -97,7 +105,8 @@ struct remote_disk {
 
   char **search; /* folders of the disk's chain */
   size_t nr_search;
-  void *office; /* private */
+  void *office, *nfc;       /* private, as is: */
+  struct remote_disk *next; /* that is open */
 };
 
 /* Open PATH, a disk of the machine.  ERR_READ_ONLY when WRITABLE cannot be.
@@ -107,6 +116,13 @@ extern struct remote_disk *remote_disk_open (struct remote *remote,
                                              const char *path, bool writable,
                                              struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4)));
+
+/* An entry of the real disk's database, KEY without "ddb.", where the store's
+ * descriptor is not the disk's own; to be freed.  NULL: not known here.
+ */
+extern int remote_disk_entry (struct remote_disk *disk, const char *key,
+                              char **value, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
 /* After core's disk_close.  NULL is allowed. */
 extern void remote_disk_close (struct remote_disk *disk);
