@@ -75,7 +75,7 @@ name_of (const struct new_pieces *p, size_t i, struct vmdk_error *err)
 
 /* -- What an interrupted run left --------------------------------------- */
 
-/* At least so many bytes has a piece that has a grain. */
+/* More bytes than that has a piece that has a grain. */
 static uint64_t
 empty_piece_size (const struct new_pieces *p)
 {
@@ -113,20 +113,34 @@ is_all_zero (struct media *media)
   return buf;
 }
 
+/* Nothing behind the metadata, and a header as pieces have it, or (when that
+ * was not written any more) zeros.  A disk with a descriptor of its own is
+ * somebody else's, whatever it is called.
+ */
 static bool
-is_leftover (const struct new_pieces *p, struct media *media)
+is_empty_piece (const struct new_pieces *p, struct media *media)
 {
-  uint8_t start[4] = { 0 };
+  uint8_t bytes[SPARSE_HEADER_SIZE] = { 0 };
+  struct sparse_header h;
   struct vmdk_error ignored;
 
-  if (is_all_zero (media))
-    return true;
-  if (model_extent (p)->grain_size == 0 || media->size > empty_piece_size (p)
-      || media_pread (media, start, min_u64 (sizeof start, media->size), 0,
+  if (media->size > empty_piece_size (p)
+      || media_pread (media, bytes, min_u64 (sizeof bytes, media->size), 0,
                       &ignored)
            == -1)
     return false;
-  return le32_load (start) == SPARSE_MAGIC || le32_load (start) == 0;
+  sparse_header_decode (bytes, &h);
+  if (h.magic != SPARSE_MAGIC)
+    return bytes_are_zero (bytes, sizeof bytes);
+  return h.descriptor_offset == 0 && h.capacity <= p->piece_sectors
+         && div_round_up (media->size, SECTOR_SIZE) <= h.overhead;
+}
+
+static bool
+is_leftover (const struct new_pieces *p, struct media *media)
+{
+  return is_all_zero (media)
+         || (model_extent (p)->grain_size != 0 && is_empty_piece (p, media));
 }
 
 static int

@@ -92,6 +92,19 @@ tool_fails 1 "^vmdkit: s.vmdk: s-f006.vmdk exists already" grow s.vmdk 11G
 test "$(cat s-f006.vmdk)" = mine || fail "a stranger's file was overwritten"
 grown s.vmdk 9500M
 
+# Nor is a small disk that is called like the next piece.
+rm -f s*.vmdk before
+vmdkit create -t split-sparse s.vmdk 2047M > /dev/null
+vmdkit create s-s002.vmdk 64K > /dev/null
+qemu-io -f vmdk -c "write -q -P 5 0 64k" s-s002.vmdk
+sum=$(sha256sum < s-s002.vmdk)
+tool_fails 1 "^vmdkit: s.vmdk: s-s002.vmdk exists already" grow s.vmdk 3G
+test "$(sha256sum < s-s002.vmdk)" = "$sum" || fail "a small disk was removed"
+vmdkit create -t split-sparse t.vmdk 1M > /dev/null
+mv t-s001.vmdk s-s002.vmdk
+qemu-img convert -f vmdk -O raw s.vmdk before
+grown s.vmdk 3G
+
 # refusals
 vmdkit create base.vmdk 1M > /dev/null
 vmdkit child base.vmdk child.vmdk > /dev/null
