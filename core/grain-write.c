@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "grain-write.h"
 #include "table-changes.h"
+#include "table-check.h"
 
 /* At most so many bytes of new grains are handled at a time. */
 #define MAX_PIECE ((uint64_t) 8 << 20)
@@ -119,7 +120,8 @@ begin_once (struct grain_writer *w, struct vmdk_error *err)
 
   if (w->state.begun)
     return 0;
-  if (w->rules->begin (w->index->extent, err) == -1)
+  if (table_check_can_grow (w->index, err) == -1
+      || w->rules->begin (w->index->extent, err) == -1)
     return -1;
   w->state.begun = true;
   return 0;

@@ -271,3 +271,63 @@ table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
   *next = check.end;
   return 0;
 }
+
+/* -- Before the file grows ---------------------------------------------- */
+
+/* Entries are sector numbers in every format whose files grow. */
+static bool
+is_behind_end (const struct grain_index *index, uint64_t entry, uint64_t count)
+{
+  const uint64_t size = index->extent->media->size;
+
+  return entry > bytes_to_sectors (size)
+         || sectors_to_bytes (entry) + count > size;
+}
+
+/* A last grain may end with the file, which is no damage. */
+static int
+check_ends (const struct grain_index *index, uint64_t table,
+            const struct walked_copy *copy, struct vmdk_error *err)
+{
+  const uint64_t first = table << index->table_shift;
+  uint64_t offset;
+
+  if (copy->is_bad && is_behind_end (index, copy->entry, index->table_bytes)) {
+    *err = copy->bad;
+    return fail_unrepaired (err);
+  }
+  for (uint64_t i = 0; copy->entries && i < index->entries_per_table
+                       && first + i < index->nr_grains;
+       i++) {
+    const uint64_t entry = grain_entry_load (index, copy->entries, i);
+
+    if (entry == 0 || !is_behind_end (index, entry, index->grain_size)
+        || index->rules->classify (index, first + i, entry, &offset)
+             != RUN_DAMAGED)
+      continue;
+    index->rules->explain (index, first + i, entry, err);
+    return fail_unrepaired (err);
+  }
+  return 0;
+}
+
+int
+table_check_can_grow (struct grain_index *index, struct vmdk_error *err)
+{
+  CLEANUP_TABLE_WALK struct table_walk *tables = table_walk_new (index, err);
+  CLEANUP_FREE struct walked_table *table = malloc (sizeof *table);
+
+  if (!tables)
+    return -1;
+  if (!table)
+    return fail_memory (err);
+  for (;;) {
+    if (table_walk_next (tables, table, err) == -1)
+      return -1;
+    if (table->nr == index->nr_tables)
+      return 0;
+    if (check_ends (index, table->nr, &table->primary, err) == -1
+        || check_ends (index, table->nr, &table->mirror, err) == -1)
+      return -1;
+  }
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* Looking at all tables of an extent: before it is written again after it
- * was not closed cleanly.
+ * was not closed cleanly, and before its file grows.
  */
 
 #ifndef VMDKIT_TABLE_CHECK_H
@@ -24,5 +24,13 @@
 extern int table_check_recover (struct grain_index *index, uint64_t least,
                                 uint64_t *next, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
+
+/* Check that no entry, of a table or a directory, names room behind the end of
+ * the file, which was cut then: new grains would come to lie there, and be
+ * read as the old ones. ERR_READ_ONLY when one does.  Reads every table.
+ */
+extern int table_check_can_grow (struct grain_index *index,
+                                 struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 #endif /* VMDKIT_TABLE_CHECK_H */
