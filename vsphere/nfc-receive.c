@@ -59,7 +59,7 @@ keep (struct nfc_session *session)
 
   if (session->in.keeping && !op->done)
     return;
-  if (session->opened.capacity == 0
+  if (!atomic_load (&session->is_open)
       || pthread_mutex_trylock (&session->send_lock) != 0)
     return;
   pthread_mutex_unlock (&session->send_lock);

@@ -47,6 +47,7 @@ struct nfc_session {
     unsigned nr_failed;
   } state;
 
+  atomic_bool is_open;            /* opened is set, and does not change */
   atomic_int_least64_t last_byte; /* when the host last sent something */
 
   /* The receiver's alone. */

@@ -613,6 +613,7 @@ nfc_session_open (const struct nfc_settings *settings,
   }
   if (session->settings.buffer_size == 0)
     session->settings.buffer_size = 64 * 1024; /* what zeros mean */
+  atomic_store (&session->is_open, true);
   log_debug (log, LOG_OPEN, "%s is open at %s: %" PRIu64 " bytes", path,
              ticket->host, session->opened.capacity);
   return session;

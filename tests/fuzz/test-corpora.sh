@@ -8,7 +8,7 @@ srcdir=${srcdir:-.}
 
 targets="check cowd descriptor disk sesparse sparse stream tar"
 # built only where there is what managed disks need
-for target in soap; do
+for target in nfc nfc-authd soap; do
   if test -x "./fuzz-$target"; then targets="$targets $target"; fi
 done
 
