@@ -3,10 +3,10 @@
 /* Answers become trees.  See xml.h.
  *
  * libxml2 reads, and calls us for each element; the tree is our own, smaller
- * than libxml2's, and lies in blocks that are freed together.  Two things
+ * than libxml2's, and lies in blocks that are freed together.  Some things
  * take libxml2 time that grows with the square of their number: attributes of
- * one tag and namespaces in force.  Tags are therefore measured before it
- * sees them.
+ * one tag, namespaces in force, different names.  Tags are therefore measured
+ * before it sees them.
  */
 
 #include <config.h>
@@ -233,6 +233,8 @@ within_limits (struct reading *r, int nr_namespaces)
   else if (nr_namespaces > XML_MAX_NAMESPACES - r->nr_namespaces)
     refuse (r, "the answer has more than %d namespaces in force",
             XML_MAX_NAMESPACES);
+  else if (xmlDictSize (r->parser->dict) > XML_MAX_NAMES)
+    refuse (r, "the answer has more than %d different names", XML_MAX_NAMES);
   return !r->failed;
 }
 

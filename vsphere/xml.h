@@ -3,10 +3,10 @@
 /* What a server answered, as a tree of elements.
  *
  * Whoever answers may be hostile or broken, so a document is only ever taken
- * within limits: bytes, depth, number of elements, namespaces, length of one
- * tag.  A document with a DTD is refused as soon as the DTD begins, so there
- * are no entities but the five of XML itself.  Nothing is ever loaded from
- * elsewhere.
+ * within limits: bytes, depth, number of elements, names and namespaces,
+ * length of one tag.  A document with a DTD is refused as soon as the DTD
+ * begins, so there are no entities but the five of XML itself.  Nothing is
+ * ever loaded from elsewhere.
  *
  * Servers choose their prefixes freely, so names here are local names; `soap`
  * says whether the namespace is that of the envelope.
@@ -28,6 +28,7 @@
 #define XML_MAX_ELEMENTS 400000
 #define XML_MAX_TAG 4096
 #define XML_MAX_NAMESPACES 256
+#define XML_MAX_NAMES 10000 /* different ones: the API has a few thousand */
 
 struct xml_node {
   const char *name;     /* never NULL; nor are the other texts */

@@ -199,6 +199,23 @@ test_namespaces (void **state)
                   "the answer has more than 256 namespaces in force");
 }
 
+/* Each name is looked for among all that came before. */
+static void
+test_names (void **state)
+{
+  char *text = malloc (200000), *p = text;
+
+  (void) state;
+  assert_non_null (text);
+  p = stpcpy (p, "<a>");
+  for (unsigned i = 0; i < 11000; i++)
+    p += sprintf (p, "<n%u/>", i);
+  p = stpcpy (p, "</a>");
+  assert_refused (text, (size_t) (p - text),
+                  "the answer has more than 10000 different names");
+  free (text);
+}
+
 /* Comments and CDATA may hold quotes and brackets. */
 static void
 test_no_tags (void **state)
@@ -218,6 +235,7 @@ main (void)
     cmocka_unit_test (test_tree),       cmocka_unit_test (test_numbers),
     cmocka_unit_test (test_refused),    cmocka_unit_test (test_limits),
     cmocka_unit_test (test_namespaces), cmocka_unit_test (test_no_tags),
+    cmocka_unit_test (test_names),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
