@@ -500,17 +500,20 @@ start_path (const struct exports_source *source, struct vmdk_error *err)
 
 /* Make the child that is written in FILE's place. */
 static int
-make_overlay (struct store *store, const char *name,
-              const struct exports_source *source, struct vmdk_error *err)
+make_overlay (const struct place *overlay, const struct exports_source *source,
+              struct vmdk_error *err)
 {
+  const struct place file = { .store = exports.folder,
+                              .name = exports.names[0] };
   struct chain_rules rules = *source->rules;
   CLEANUP_DISK struct disk *parent = NULL;
+  CLEANUP_FREE char *hint = place_hint (overlay, &file, err);
 
   rules.parent = NULL;
-  parent =
-    disk_open (exports.folder, exports.names[0], STORE_FROM_USER, &rules, err);
-  return parent ? disk_create_child (store, name, parent, source->file,
-                                     source->overlay_rules, err)
+  if (hint)
+    parent = disk_open (file.store, file.name, STORE_FROM_USER, &rules, err);
+  return parent ? disk_create_child (overlay->store, overlay->name, parent,
+                                     hint, source->overlay_rules, err)
                 : -1;
 }
 
@@ -529,9 +532,9 @@ start_overlay (const struct exports_source *source, struct vmdk_error *err)
     return -1;
   if (place.folder)
     return fail (err, ERR_ARGUMENT, "this is an archive, and no overlay");
-  exports.store = exports.overlay = steal_ptr (&place.store);
-  if (!there && make_overlay (exports.store, place.name, source, err) == -1)
+  if (!there && make_overlay (&place, source, err) == -1)
     return -1;
+  exports.store = exports.overlay = steal_ptr (&place.store);
   free (exports.names[0]);
   exports.names[0] = steal_ptr (&place.name);
   return 0;
