@@ -91,16 +91,47 @@ access_enable (struct session *session, const struct vim_ref *vm,
                err);
 }
 
+#define MANAGER_SIZE 80
+
+static int
+keep_manager (void *opaque, const struct vim_ref *ref,
+              const struct xml_node *object, struct vmdk_error *err)
+{
+  (void) ref;
+  (void) err;
+  text_escape (opaque, MANAGER_SIZE,
+               property_text (object, "summary.managementServerIp"));
+  return 0;
+}
+
+/* The address of the vCenter that a host belongs to, or "". */
+static void
+find_manager (struct session *session, char manager[MANAGER_SIZE])
+{
+  static const char *const names[] = { "summary.managementServerIp", NULL };
+  struct vmdk_error err;
+
+  manager[0] = '\0';
+  if (properties_each (session, "HostSystem", names, keep_manager, manager,
+                       &err)
+      == -1)
+    log_debug (session_log (session), LOG_OPEN, "%s", err.text);
+}
+
 int
 access_check_server (struct session *session, struct vmdk_error *err)
 {
+  char manager[MANAGER_SIZE];
+
   if (session_about (session)->is_vcenter)
     return 0;
+  find_manager (session, manager);
   return fail (err, ERR_UNSUPPORTED,
                "%s is a host, not a vCenter: moving virtual machines to other "
-               "datastores cannot be prevented from here; where a vCenter "
-               "manages the host, connect to that",
-               session_server (session));
+               "datastores cannot be prevented from here%s%s",
+               session_server (session),
+               manager[0] ? "; connect to the vCenter that manages it: " : "",
+               manager);
 }
 
 /* --------------------------------------------------------------------- */

@@ -222,6 +222,13 @@ test_host (void **state)
                     -1);
   assert_int_equal (err.kind, ERR_UNSUPPORTED);
   assert_non_null (strstr (err.text, "is a host, not a vCenter"));
+  assert_null (strstr (err.text, "connect to"));
+  fake_control (
+    &esx, "{\"host\": {\"id\": \"host-20\", \"manager\": \"10.0.0.1\"}}");
+  assert_int_equal (access_prepare (direct, &web, &settings, &access, &err),
+                    -1);
+  assert_non_null (
+    strstr (err.text, "; connect to the vCenter that manages it: 10.0.0.1"));
   session_close (direct);
   assert_int_equal (fake_count (&esx, "disable"), 0);
   fake_stop (&esx);

@@ -234,6 +234,33 @@ test_bad_devices (void **state)
   }
 }
 
+/* What the user may not see is named beside what is there. */
+static void
+test_property_refused (void **state)
+{
+  static const char bytes[] =
+    "<objects xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'>"
+    "<propSet><name>a</name><val>1</val></propSet>"
+    "<missingSet><path>b</path><fault><fault xsi:type='NoPermission'>"
+    "<privilegeId>System.Read</privilegeId></fault><localizedMessage>no"
+    "</localizedMessage></fault></missingSet></objects>";
+  struct vmdk_error err = { 0 };
+  CLEANUP_XML struct xml_document *document =
+    xml_parse (bytes, sizeof bytes - 1, &err);
+  const struct xml_node *object = xml_root (document);
+  struct soap_fault fault;
+
+  (void) state;
+  assert_string_equal (property_text (object, "a"), "1");
+  assert_string_equal (property_text (object, "b"), "");
+  assert_null (property (object, "b"));
+  assert_false (property_refused (object, "a", &fault));
+  assert_true (property_refused (object, "b", &fault));
+  soap_fail_fault (&err, "b", &fault);
+  assert_string_equal (err.text, "b: the user lacks a privilege: System.Read "
+                                 "(NoPermission: no)");
+}
+
 static void
 test_places (void **state)
 {
@@ -368,6 +395,7 @@ main (void)
     cmocka_unit_test (test_disk_find),
     cmocka_unit_test (test_vm_missing),
     cmocka_unit_test (test_bad_devices),
+    cmocka_unit_test (test_property_refused),
     cmocka_unit_test (test_places),
     cmocka_unit_test (test_datastores),
     cmocka_unit_test (test_pages),

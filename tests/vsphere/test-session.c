@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <time.h>
 
 #include "fake-helper.h"
 
@@ -252,6 +253,28 @@ test_kept_alive (void **state)
   session_close (session);
 }
 
+/* A server that does not answer to the farewell does not keep us. */
+static void
+test_hurry (void **state)
+{
+  struct session *session = fake_session (&fake);
+  struct timespec before, after;
+  struct vmdk_error err;
+
+  (void) state;
+  fake_control (&fake, "{\"fault\": {\"do\": \"trickle\", \"count\": 100}}");
+  clock_gettime (CLOCK_MONOTONIC, &before);
+  session_hurry (session, 1);
+  session_hurry (session, 1000);
+  assert_int_equal (ask_time (session, &err), -1);
+  assert_int_equal (err.errnum, ETIMEDOUT);
+  session_close (session);
+  clock_gettime (CLOCK_MONOTONIC, &after);
+  /* two questions of a second each, instead of a minute */
+  assert_true (after.tv_sec - before.tv_sec < 40);
+  fake_control (&fake, "{\"forget\": 0}");
+}
+
 static void
 test_version (void **state)
 {
@@ -303,6 +326,7 @@ main (void)
     cmocka_unit_test (test_renewed_by_one),
     cmocka_unit_test (test_renew_for_others),
     cmocka_unit_test (test_kept_alive),
+    cmocka_unit_test (test_hurry),
     cmocka_unit_test (test_version),
     cmocka_unit_test (test_host),
   };
