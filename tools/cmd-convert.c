@@ -18,6 +18,7 @@
 #include "deflate.h"
 #include "media-pipe.h"
 #include "nbd-media.h"
+#include "server.h"
 
 static char *type, *format, *level, *adapter, *hw_version;
 static char *grain_size, *zero_size, *threads, *stream_version;
@@ -280,14 +281,20 @@ convert (const struct command *command, const struct operation *operation,
          const char *from, const char *to, struct convert_rules *rules)
 {
   const unsigned nr_threads = copy_threads (rules->nr_threads);
+  struct operation here = *operation;
+  CLEANUP_SERVER_SOURCE struct server_source server = { NULL, NULL };
   CLEANUP_SOURCE struct source source = { 0 };
   CLEANUP_TARGET struct target target = { .fd = -1 };
   struct vmdk_error err;
   int status;
 
-  if (source_find (&source, from, format, nr_threads, &err) == -1)
+  if (server_has (from)
+        ? server_source_open (&server, from, &here, &source.source, &err) == -1
+        : source_find (&source, from, format, nr_threads, &err) == -1)
     return tell_failure (from, &err);
-  if (target_find (&target, to, from, nr_threads, &err) == -1)
+  if (server_has (to))
+    target.usual = "vmfs-flat";
+  else if (target_find (&target, to, from, nr_threads, &err) == -1)
     return tell_failure (to, &err);
   if (!type && !target.usual)
     return usage_error (command, "which type shall %s have?  Say -t TYPE", to);
@@ -296,8 +303,10 @@ convert (const struct command *command, const struct operation *operation,
   status = check_rules (command, rules);
   if (status != -1)
     return status;
-  if (disk_convert (operation, &source.source, &target.target, rules, &err)
-      == -1) {
+  if (server_has (to)
+        ? server_convert (&here, &source.source, to, rules, &err) == -1
+        : disk_convert (&here, &source.source, &target.target, rules, &err)
+            == -1) {
     source_hint (format, &err);
     return tell_failure (NULL, &err);
   }
@@ -317,6 +326,9 @@ run (const struct command *command, int argc, const char **argv)
     status = words_to_rules (command, &rules);
   if (status != -1)
     return status;
+  if (server_has (arguments[0]) && server_has (arguments[1]))
+    return usage_error (command, "one of the two must be local: have the "
+                                 "server copy its own disks");
   if (operation_begin (&operation, "convert", &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -330,4 +342,5 @@ const struct command command_convert = {
   .arguments = "SOURCE TARGET",
   .summary = "Copy a disk, into another type of disk",
   .run = run,
+  .server = SERVER_DISK,
 };

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "create.h"
-#include "tool.h"
+#include "server.h"
 
 static char *type, *adapter, *hw_version, *grain_size;
 
@@ -34,7 +34,9 @@ words_to_rules (const struct command *command, const char *size,
   *rules = (struct create_rules){ 0 };
   if (found == -1)
     return usage_error (command, "there is no type '%s'", type);
-  rules->type = type ? (enum disk_type) found : DISK_MONOLITHIC_SPARSE;
+  rules->type = type            ? (enum disk_type) found
+                : server_given () ? DISK_VMFS_FLAT
+                                  : DISK_MONOLITHIC_SPARSE;
   if (adapter && !(rules->adapter = disk_adapter_parse (adapter)))
     return usage_error (command, "adapter %s is not ide, buslogic or lsilogic",
                         adapter);
@@ -87,7 +89,10 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status == -1)
     status = words_to_rules (command, arguments[1], &rules);
-  return status == -1 ? create (arguments[0], &rules) : status;
+  if (status != -1)
+    return status;
+  return server_has (arguments[0]) ? server_create (arguments[0], &rules)
+                                   : create (arguments[0], &rules);
 }
 
 const struct command command_create = {
@@ -95,4 +100,5 @@ const struct command command_create = {
   .arguments = "DISK SIZE",
   .summary = "Make a new disk",
   .run = run,
+  .server = SERVER_DISK,
 };

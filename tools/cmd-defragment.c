@@ -8,7 +8,7 @@
 #include <inttypes.h>
 
 #include "defragment.h"
-#include "tool.h"
+#include "server.h"
 
 static int dry_run;
 
@@ -92,6 +92,8 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]))
+    return server_defragment (arguments[0], dry_run);
   if (operation_begin (&operation, "defragment", &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -105,4 +107,5 @@ const struct command command_defragment = {
   .arguments = "DISK",
   .summary = "Bring the grains of a disk into its order",
   .run = run,
+  .server = SERVER_DISK,
 };

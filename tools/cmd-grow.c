@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "grow.h"
-#include "tool.h"
+#include "server.h"
 
 static int geometry, dry_run;
 
@@ -74,6 +74,8 @@ run (const struct command *command, int argc, const char **argv)
     return status;
   if (size_parse (arguments[1], &size, &err) == -1)
     return usage_error (command, "%s", err.text);
+  if (server_has (arguments[0]))
+    return server_grow (arguments[0], size, dry_run);
   if (operation_begin (&operation, "grow", &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -87,4 +89,5 @@ const struct command command_grow = {
   .arguments = "DISK SIZE",
   .summary = "Make a disk larger",
   .run = run,
+  .server = SERVER_DISK,
 };

@@ -14,8 +14,8 @@
 #include "chain.h"
 #include "checked.h"
 #include "disk.h"
+#include "server.h"
 #include "survey.h"
-#include "tool.h"
 
 static const struct poptOption options[] = { POPT_TABLEEND };
 
@@ -344,6 +344,8 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]))
+    return server_info (arguments[0]);
   if (operation_begin (&operation, "info", &err) == -1)
     return tell_failure (NULL, &err);
   operation.rules.open.lock = false;
@@ -357,4 +359,5 @@ const struct command command_info = {
   .arguments = "DISK",
   .summary = "Show what a disk is made of",
   .run = run,
+  .server = SERVER_DISK,
 };

@@ -10,6 +10,7 @@
 
 #include "link-edit.h"
 #include "link-files.h"
+#include "server.h"
 #include "tool-files.h"
 
 static int children, dry_run;
@@ -102,6 +103,11 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]) != server_has (arguments[1]))
+    return usage_error (command, "both names are the server's, or none: to "
+                                 "bring a disk there or back, convert it");
+  if (server_has (arguments[0]))
+    return server_rename (arguments[0], arguments[1], dry_run);
   if (operation_begin (&operation, NULL, &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -115,4 +121,5 @@ const struct command command_rename = {
   .arguments = "OLD NEW",
   .summary = "Rename a disk with all its files",
   .run = run,
+  .server = SERVER_DISK,
 };

@@ -6,8 +6,8 @@
 
 #include <inttypes.h>
 
+#include "server.h"
 #include "shrink.h"
-#include "tool.h"
 
 static int punch, dry_run;
 
@@ -87,6 +87,8 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]))
+    return server_shrink (arguments[0], dry_run);
   if (operation_begin (&operation, "shrink", &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -100,4 +102,5 @@ const struct command command_shrink = {
   .arguments = "DISK",
   .summary = "Give back room that holds only zeros",
   .run = run,
+  .server = SERVER_DISK,
 };

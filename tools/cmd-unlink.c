@@ -4,6 +4,7 @@
 
 #include <config.h>
 
+#include "server.h"
 #include "tool-files.h"
 
 static int force, dry_run;
@@ -46,6 +47,8 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]))
+    return server_unlink (arguments[0], dry_run);
   if (operation_begin (&operation, NULL, &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;
@@ -59,4 +62,5 @@ const struct command command_unlink = {
   .arguments = "DISK",
   .summary = "Remove a disk with all its files",
   .run = run,
+  .server = SERVER_DISK,
 };

@@ -35,7 +35,9 @@
   X (defragment) \
   X (convert) \
   X (measure) \
-  X (grow)
+  X (grow) \
+  X (changed) \
+  X (access)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct command command_##name;
@@ -47,8 +49,8 @@ const struct command *const commands[] = { COMMANDS (POINT) NULL };
 static void
 print_commands (void)
 {
-  printf ("Usage: vmdkit COMMAND [OPTION...] [ARGUMENT...]\n"
-          "Work with VMware's VMDK disks.\n\n");
+  printf ("Usage: vmdkit COMMAND [OPTION...] [ARGUMENT...], for VMware's VMDK "
+          "disks\n\n");
   for (size_t i = 0; commands[i]; i++)
     printf ("  %-10s  %s\n", commands[i]->name, commands[i]->summary);
   printf ("\n`vmdkit COMMAND --help' tells more; so do vmdkit(1) and "

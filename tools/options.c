@@ -15,6 +15,7 @@
 
 #include "checked.h"
 #include "resources.h"
+#include "server.h"
 #include "tool.h"
 
 struct settings settings = { .lock = true };
@@ -208,6 +209,11 @@ parse (const struct command *command, poptContext context, int min, int max,
   if (count > max)
     return usage_error (command, "too many arguments: '%s'",
                         (*arguments)[max]);
+  if (command->server == SERVER_DISK && server_given ()
+      && !server_has ((*arguments)[0])
+      && !(count > 1 && server_has ((*arguments)[1])))
+    return usage_error (command, "no disk of the server is named: write "
+                                 "'[DATASTORE] FOLDER/DISK.vmdk'");
   return settings_set (command);
 }
 
@@ -221,6 +227,7 @@ options_parse (const struct command *command, const struct poptOption *options,
   static const char **copy;
   static poptContext context;
   char usage[256];
+  int status;
 
   all[0] = (struct poptOption){
     NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *) options, 0, NULL, NULL
@@ -237,6 +244,9 @@ options_parse (const struct command *command, const struct poptOption *options,
   };
   all[3] = (struct poptOption) POPT_TABLEEND;
   copy = copy_arguments (command, argc, argv);
+  status = copy ? server_words_take (command, &argc, copy) : -1;
+  if (status != -1)
+    return status;
   context = copy ? poptGetContext (NULL, argc, copy, all, 0) : NULL;
   if (!context) {
     fprintf (stderr, "vmdkit: out of memory\n");

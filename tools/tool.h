@@ -7,7 +7,7 @@
  * a loop over grains appears here, it belongs below.
  *
  * main.c finds the command; options.c has the options that all commands
- * understand; open.c turns what a user writes into a store and a name;
+ * understand; server.c has the words that name a server; open.c turns what a user writes into a store and a name;
  * output.c prints for people and as JSON; progress.c draws the bar.
  */
 
@@ -42,6 +42,7 @@ struct command {
   const char *arguments; /* "[-t TYPE] DISK SIZE" */
   const char *summary;   /* one line, no full stop */
   int (*run) (const struct command *command, int argc, const char **argv);
+  enum { LOCAL_ONLY, SERVER_DISK, SERVER } server; /* see server.h */
 };
 
 /* In the order of vmdkit --help; ends with NULL.  main.c has the list, one

@@ -26,23 +26,31 @@ begin (struct soap_request *request, const struct disk_manager *manager,
 }
 
 static int
-run (const struct disk_manager *manager, const struct soap_request *request,
-     const char *name, struct vmdk_error *err)
+run_task (const struct disk_manager *manager,
+          const struct soap_request *request, const char *name,
+          struct task_result *result, struct vmdk_error *err)
 {
-  struct task_result result;
-
-  if (task_run (manager->session, request, &manager->watch, &result, err)
+  if (task_run (manager->session, request, &manager->watch, result, err)
       == -1) {
-    if (result.unknown)
+    if (result->unknown)
       fail_prefix (err, "it is not known whether it was done");
     return fail_prefix (err, "%s", NAME (name));
   }
-  if (result.unknown)
+  if (result->unknown)
     return fail (err, ERR_SYSTEM,
                  "%s: %s: the server has forgotten the task: it is not known "
                  "whether it was done",
                  NAME (name), request->method);
   return 0;
+}
+
+static int
+run (const struct disk_manager *manager, const struct soap_request *request,
+     const char *name, struct vmdk_error *err)
+{
+  struct task_result result;
+
+  return run_task (manager, request, name, &result, err);
 }
 
 /* Methods that take nothing but the name. */
@@ -128,6 +136,45 @@ disk_manager_move (const struct disk_manager *manager, const char *name,
   soap_add_ref (&request, "destDatacenter", &manager->datacenter);
   soap_add_bool (&request, "force", false);
   return run (manager, &request, name, err);
+}
+
+static int
+copy (const struct disk_manager *manager, const char *name,
+      const char *new_name, const struct new_disk *disk,
+      struct task_result *result, struct vmdk_error *err)
+{
+  CLEANUP_SOAP_REQUEST struct soap_request request = { 0 };
+
+  soap_begin (&request, "CopyVirtualDisk_Task",
+              session_service (manager->session, SERVICE_DISKS));
+  soap_add (&request, "sourceName", name);
+  soap_add_ref (&request, "sourceDatacenter", &manager->datacenter);
+  soap_add (&request, "destName", new_name);
+  soap_add_ref (&request, "destDatacenter", &manager->datacenter);
+  if (disk) {
+    soap_open (&request, "destSpec", "VirtualDiskSpec");
+    soap_add (&request, "diskType", disk->type);
+    soap_add (&request, "adapterType", disk->adapter);
+    soap_close (&request, "destSpec");
+  }
+  soap_add_bool (&request, "force", false);
+  return run_task (manager, &request, new_name, result, err);
+}
+
+/* Servers that take no wishes say so before they have done anything. */
+int
+disk_manager_copy (const struct disk_manager *manager, const char *name,
+                   const char *new_name, const struct new_disk *disk,
+                   struct vmdk_error *err)
+{
+  struct task_result result;
+
+  if (copy (manager, name, new_name, disk, &result, err) == 0)
+    return 0;
+  if (strcmp (result.fault.type, "NotImplemented") != 0
+      && strcmp (result.fault.type, "NotSupported") != 0)
+    return -1;
+  return copy (manager, name, new_name, NULL, &result, err);
 }
 
 int

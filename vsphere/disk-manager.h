@@ -50,6 +50,16 @@ extern int disk_manager_move (const struct disk_manager *manager,
                               struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
+/* A copy, in the server's own format: of DISK's type and adapter (its capacity
+ * is the source's) where the server takes such wishes, else flat.  NEW_NAME is
+ * not there yet.
+ */
+extern int disk_manager_copy (const struct disk_manager *manager,
+                              const char *name, const char *new_name,
+                              const struct new_disk *disk,
+                              struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
+
 extern int disk_manager_delete (const struct disk_manager *manager,
                                 const char *name, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));

@@ -408,6 +408,31 @@ folder_store_new (struct folder_server *server, const char *path,
   return store_new (server, steal_ptr (&parts.datastore), strdup (""), err);
 }
 
+/* One that wants names escaped twice says that there is no such folder. */
+int
+folder_upload (struct folder_server *server, const char *path,
+               struct media *media,
+               bool (*progress) (void *opaque, uint64_t done, uint64_t total),
+               void *opaque, struct vmdk_error *err)
+{
+  const char *name;
+  CLEANUP_STORE struct store *store =
+    folder_store_of (server, path, &name, err);
+
+  for (int twice = server->escape_twice; store && twice <= 1; twice++) {
+    CLEANUP_FREE char *target =
+      target_of ((struct folder_store *) store, name, twice, err);
+
+    if (!target)
+      return -1;
+    if (http_write (server->pool, target, media, progress, opaque, err) == 0)
+      return 0;
+    if (err->kind != ERR_MISSING)
+      break;
+  }
+  return fail_prefix (err, "%s", NAME (path));
+}
+
 /* --------------------------------------------------------------------- */
 /* Servers. */
 

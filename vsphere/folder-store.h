@@ -78,4 +78,12 @@ extern struct store *folder_store_of (struct folder_server *server,
                                       struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
+/* Put all of MEDIA there as the file PATH: see http_write. */
+extern int folder_upload (struct folder_server *server, const char *path,
+                          struct media *media,
+                          bool (*progress) (void *opaque, uint64_t done,
+                                            uint64_t total),
+                          void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 6)));
+
 #endif /* VMDKIT_FOLDER_STORE_H */

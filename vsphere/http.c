@@ -57,6 +57,13 @@ struct question {
   size_t count;
   uint64_t offset, size;
 
+  struct media *upload; /* what is sent; NULL: nothing */
+  bool (*progress) (void *opaque, uint64_t done, uint64_t total);
+  void *opaque;
+  uint64_t sent;
+  struct vmdk_error failure; /* in reading it */
+  bool stopped;              /* by PROGRESS */
+
   size_t nr_header_bytes, nr_body_bytes;
   long status;
   bool has_length, has_range, is_page, wrong;
@@ -156,7 +163,7 @@ on_body (char *bytes, size_t one, size_t count, void *opaque)
   struct question *q = opaque;
 
   (void) one;
-  if (q->status >= 200 && q->status < 300) {
+  if (!q->upload && q->status >= 200 && q->status < 300) {
     if (!is_right (q) || count > q->count - q->nr_body_bytes) {
       q->wrong = true;
       return 0;
@@ -174,6 +181,35 @@ is_stopped (struct http_pool *pool)
 {
   LOCK_FOR_SCOPE (&pool->lock);
   return pool->stopped;
+}
+
+static size_t
+on_upload (char *buf, size_t one, size_t count, void *opaque)
+{
+  struct question *q = opaque;
+  const size_t n = min_u64 (one * count, q->upload->size - q->sent);
+
+  if (n > 0 && media_pread (q->upload, buf, n, q->sent, &q->failure) == -1)
+    return CURL_READFUNC_ABORT;
+  q->sent += n;
+  if (q->progress && !q->progress (q->opaque, q->sent, q->upload->size)) {
+    q->stopped = true;
+    return CURL_READFUNC_ABORT;
+  }
+  return n;
+}
+
+/* libcurl found that it has to begin again. */
+static int
+on_seek (void *opaque, curl_off_t offset, int origin)
+{
+  struct question *q = opaque;
+
+  if (origin != SEEK_SET || offset < 0
+      || (uint64_t) offset > q->upload->size)
+    return CURL_SEEKFUNC_FAIL;
+  q->sent = (uint64_t) offset;
+  return CURL_SEEKFUNC_OK;
 }
 
 static int
@@ -310,11 +346,29 @@ wipe_free (char *secret)
 DEFINE_CLEANUP (cookie, char *, wipe_free)
 
 static CURLcode
+set_upload (CURL *easy, struct question *q)
+{
+  CURLcode r = CURLE_OK;
+
+  if (!q->upload)
+    return r;
+  r |= curl_easy_setopt (easy, CURLOPT_UPLOAD, 1L);
+  r |= curl_easy_setopt (easy, CURLOPT_INFILESIZE_LARGE,
+                         (curl_off_t) q->upload->size);
+  r |= curl_easy_setopt (easy, CURLOPT_READFUNCTION, on_upload);
+  r |= curl_easy_setopt (easy, CURLOPT_READDATA, q);
+  r |= curl_easy_setopt (easy, CURLOPT_SEEKFUNCTION, on_seek);
+  r |= curl_easy_setopt (easy, CURLOPT_SEEKDATA, q);
+  return r;
+}
+
+static CURLcode
 ask_with (struct connection *c, struct question *q, const char *url,
           const char *cookie, bool fresh)
 {
   const long seconds = (long) q->pool->settings.stall_seconds
-                       + (long) (q->count / MIN_BYTES_PER_SECOND);
+                       + (long) ((q->upload ? q->upload->size : q->count)
+                                 / MIN_BYTES_PER_SECOND);
   char range[64];
   CURLcode r = CURLE_OK;
 
@@ -322,9 +376,11 @@ ask_with (struct connection *c, struct question *q, const char *url,
             q->offset + q->count - 1);
   r |= curl_easy_setopt (c->easy, CURLOPT_URL, url);
   r |= curl_easy_setopt (c->easy, CURLOPT_COOKIE, cookie);
-  r |= curl_easy_setopt (c->easy, CURLOPT_HTTPGET, 1L);
+  r |= curl_easy_setopt (c->easy, CURLOPT_HTTPGET, 1L); /* no upload */
   r |= curl_easy_setopt (c->easy, CURLOPT_NOBODY, (long) q->head);
-  r |= curl_easy_setopt (c->easy, CURLOPT_RANGE, q->head ? NULL : range);
+  r |= curl_easy_setopt (c->easy, CURLOPT_RANGE,
+                         q->head || q->upload ? NULL : range);
+  r |= set_upload (c->easy, q);
   r |= curl_easy_setopt (c->easy, CURLOPT_TIMEOUT, seconds);
   r |= curl_easy_setopt (c->easy, CURLOPT_FRESH_CONNECT, (long) fresh);
   r |= curl_easy_setopt (c->easy, CURLOPT_HEADERDATA, q);
@@ -390,8 +446,8 @@ bad_status (const struct question *q, struct vmdk_error *err)
   case 403:
     fail (err, ERR_DENIED,
           "%s refuses it (HTTP status 403): the user needs the privilege "
-          "Datastore.Browse",
-          NAME (host));
+          "Datastore.%s",
+          NAME (host), q->upload ? "FileManagement" : "Browse");
     return ANSWER_FINAL;
   case 404:
     fail (err, ERR_MISSING, "no such file on %s", NAME (host));
@@ -404,9 +460,9 @@ bad_status (const struct question *q, struct vmdk_error *err)
     return ANSWER_BUSY;
   case 500:
     fail (err, ERR_SYSTEM,
-          "%s cannot read it (HTTP status 500): a disk that a running "
+          "%s cannot %s it (HTTP status 500): a disk that a running "
           "machine uses is locked",
-          NAME (host));
+          NAME (host), q->upload ? "write" : "read");
     err->errnum = EIO;
     return ANSWER_AGAIN;
   case 408:
@@ -429,14 +485,29 @@ judge (struct question *q, const struct connection *c, CURLcode r,
     fail_stopped (err);
     return ANSWER_FINAL;
   }
+  if (q->failure.kind != ERR_NONE) {
+    *err = q->failure;
+    return ANSWER_FINAL;
+  }
+  if (q->stopped) {
+    fail (err, ERR_SYSTEM, "stopped");
+    err->errnum = ECANCELED;
+    return ANSWER_FINAL;
+  }
   if (q->wrong)
     return wrong_answer (q, err);
   if (r != CURLE_OK && !(r == CURLE_WRITE_ERROR && q->status >= 300))
     return no_answer (q->pool, c, r, err);
   if (q->status < 200 || q->status >= 300)
     return bad_status (q, err);
-  if (q->head)
+  if (q->head || (q->upload && q->sent == q->upload->size))
     return ANSWER_GOOD;
+  if (q->upload) {
+    fail (err, ERR_SYSTEM, "%s took %" PRIu64 " bytes of %" PRIu64,
+          NAME (q->pool->host), q->sent, q->upload->size);
+    err->errnum = EIO;
+    return ANSWER_AGAIN;
+  }
   if (!is_right (q))
     return wrong_answer (q, err);
   if (q->nr_body_bytes == q->count)
@@ -473,6 +544,7 @@ ask_once (struct question *q, bool fresh, unsigned *generation,
   if (!c)
     return ANSWER_FINAL;
   q->nr_header_bytes = q->nr_body_bytes = 0;
+  q->sent = 0;
   q->status = 0;
   q->has_length = q->has_range = q->is_page = q->wrong = false;
   c->check.refusal = (struct vmdk_error){ 0 };
@@ -581,6 +653,22 @@ http_read (struct http_pool *pool, const char *target, void *buf, size_t count,
     .count = count,
     .offset = offset,
     .size = size,
+  };
+
+  return ask (&q, err);
+}
+
+int
+http_write (struct http_pool *pool, const char *target, struct media *media,
+            bool (*progress) (void *opaque, uint64_t done, uint64_t total),
+            void *opaque, struct vmdk_error *err)
+{
+  struct question q = {
+    .pool = pool,
+    .target = target,
+    .upload = media,
+    .progress = progress,
+    .opaque = opaque,
   };
 
   return ask (&q, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* Ranges of files that a server gives out over HTTPS.
+/* Ranges of files that a server gives out over HTTPS, and whole files that it
+ * takes.
  *
  * A pool of connections to one server.  Any number of threads may ask at
  * once; no more than the pool's connections are in use, fewer for a while
@@ -33,6 +34,7 @@
 #include "cleanup.h"
 #include "error.h"
 #include "log.h"
+#include "media.h"
 #include "tls.h"
 
 /* Who we are to the server.  Called from any thread. */
@@ -98,5 +100,16 @@ extern int http_read (struct http_pool *pool, const char *target, void *buf,
                       size_t count, uint64_t offset, uint64_t size,
                       struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 7)));
+
+/* Put all of MEDIA there as the file TARGET, in place of one that is there.
+ * After a failure a part of it may be there.  PROGRESS is told how many bytes
+ * have gone, and its false ends it; it may be NULL.
+ */
+extern int http_write (struct http_pool *pool, const char *target,
+                       struct media *media,
+                       bool (*progress) (void *opaque, uint64_t done,
+                                         uint64_t total),
+                       void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 6)));
 
 #endif /* VMDKIT_HTTP_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The words KEY=VALUE with which a command line says which server, who we are
+ * there, and which of its machines: they become struct remote_settings.
+ *
+ * A secret is its VALUE itself, or is read from the terminal or the standard
+ * input ("-"), from a file ("+FILE") or from a file descriptor ("-FD"): the
+ * first line of it.  One that stands in the word itself is blanked there, so
+ * that ps does not show it any longer.
+ */
+
+#ifndef VMDKIT_REMOTE_WORDS_H
+#define VMDKIT_REMOTE_WORDS_H
+
+#include "remote.h"
+
+/* All zeros but for the defaults of struct remote_settings' numbers. */
+struct remote_words {
+  struct remote_settings settings; /* whose texts are owned */
+  int ignored;                     /* private */
+};
+#define REMOTE_WORDS_DEFAULT                    \
+  {                                             \
+    .settings = { .prepare_seconds = 10 * 60 }, \
+  }
+
+/* Whether WORD is KEY=..., with a KEY that is known here. */
+extern bool remote_word_is_known (const char *word) __attribute__ ((nonnull));
+
+/* ERR_ARGUMENT says what is wrong with WORD. */
+extern int remote_words_add (struct remote_words *words, char *word,
+                             struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* When all are there: what is missing, and what does not go together. */
+extern int remote_words_check (const struct remote_words *words,
+                               struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+/* Secrets are wiped. */
+extern void remote_words_reset (struct remote_words *words)
+  __attribute__ ((nonnull (1)));
+
+#endif /* VMDKIT_REMOTE_WORDS_H */
