@@ -620,6 +620,12 @@ grain_extent_use_end (struct extent *extent)
 }
 
 int
+grain_extent_begin (struct extent *extent, struct vmdk_error *err)
+{
+  return begin_once (extent->writer, err);
+}
+
+int
 grain_extent_finish (struct extent *extent, struct vmdk_error *err)
 {
   struct grain_writer *w = extent->writer;

@@ -97,6 +97,12 @@ extern int grain_extent_set_entry (struct extent *extent, uint64_t grain,
                                    uint64_t entry, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));
 
+/* Say that the extent is in use, as the first change does: before the file is
+ * cut, so that it is finished, also by who opens it next.
+ */
+extern int grain_extent_begin (struct extent *extent, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
 /* The file ends at END, or is to be cut there by grain_extent_finish. */
 extern void grain_extent_set_end (struct extent *extent, uint64_t end)
   __attribute__ ((nonnull (1)));

@@ -143,7 +143,8 @@ rearrange_finish (struct rearranging *r, struct vmdk_error *err)
     return -1;
   end = file_end (r);
   if (media->size > end
-      && (media_truncate (media, end, err) == -1
+      && (grain_extent_begin (r->extent, err) == -1
+          || media_truncate (media, end, err) == -1
           || media_flush (media, err) == -1))
     return -1;
   grain_extent_set_end (r->extent, end);
