@@ -46,11 +46,11 @@ make_durable (struct link *link, struct vmdk_error *err)
   return store_flush (link->store, err);
 }
 
-static int
-edit (struct link *link, bool dry_run,
-      int (*change) (void *opaque, struct descriptor *descriptor,
-                     struct vmdk_error *err),
-      void *opaque, struct vmdk_error *err)
+int
+link_edit_open (struct link *link, bool dry_run,
+                int (*change) (void *opaque, struct descriptor *descriptor,
+                               struct vmdk_error *err),
+                void *opaque, struct vmdk_error *err)
 {
   CLEANUP_DESCRIPTOR struct descriptor *d = link_text_now (link, err);
   CLEANUP_FREE char *before = NULL, *after = NULL;
@@ -82,7 +82,8 @@ link_edit (struct store *store, const char *name, enum store_open_flags flags,
   CLEANUP_LINK struct link *link =
     open_alone (store, name, flags, operation, err);
 
-  return link ? edit (link, operation->dry_run, change, opaque, err) : -1;
+  return link ? link_edit_open (link, operation->dry_run, change, opaque, err)
+              : -1;
 }
 
 struct descriptor *

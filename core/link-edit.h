@@ -13,6 +13,7 @@
 
 #include "descriptor.h"
 #include "error.h"
+#include "link.h"
 #include "operation.h"
 #include "store.h"
 
@@ -28,6 +29,16 @@ link_edit (struct store *store, const char *name, enum store_open_flags flags,
                           struct vmdk_error *err),
            void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 4, 5, 7)));
+
+/* The same to LINK, which is open for writing, or for a dry run: nobody comes
+ * between what was done to it before and its new text.
+ */
+extern int link_edit_open (struct link *link, bool dry_run,
+                           int (*change) (void *opaque,
+                                          struct descriptor *descriptor,
+                                          struct vmdk_error *err),
+                           void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 5)));
 
 /* Only look: NAME's descriptor, owned by the caller.  Takes no lock, opens no
  * extent, so it does for links that are in use or incomplete.  *embedded, when

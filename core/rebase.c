@@ -354,10 +354,23 @@ check_can_be_child (const struct rebase *r)
                NAME (top->name));
 }
 
+/* Under one lock: what is zeros because nothing is below would not be, had
+ * somebody shrunk the child in between.
+ */
+static int
+fill_and_repoint (struct rebase *r, struct repoint *to)
+{
+  struct link *top = chain_link (disk_chain (r->child), 0);
+
+  if (check_can_be_child (r) == -1 || copy_differences (r) == -1)
+    return -1;
+  return link_edit_open (top, r->operation->dry_run, repoint, to, r->err);
+}
+
 /* What is read stays the same, so the child's own children stay right. */
 static int
-fill_child (struct rebase *r, struct store *store, const char *name,
-            enum store_open_flags flags)
+rebase_child (struct rebase *r, struct store *store, const char *name,
+              enum store_open_flags flags, struct repoint *to)
 {
   struct chain_rules rules = r->operation->rules;
   CLEANUP_FREE uint8_t *below = malloc (PIECE), *new = malloc (PIECE);
@@ -377,9 +390,7 @@ fill_child (struct rebase *r, struct store *store, const char *name,
   if (disk_grain_size (r->child) != 0)
     r->unit = min_u64 (disk_grain_size (r->child), PIECE);
   r->child_has_parent = chain_nr_links (disk_chain (r->child)) > 1;
-  result = check_can_be_child (r);
-  if (result == 0)
-    result = copy_differences (r);
+  result = fill_and_repoint (r, to);
   disk_close (r->child);
   return result;
 }
@@ -405,9 +416,7 @@ disk_rebase (struct store *store, const char *name,
       return -1;
   }
   rebase.parent = disk;
-  r = fill_child (&rebase, store, name, flags);
+  r = rebase_child (&rebase, store, name, flags, &to);
   *copied = rebase.copied;
-  return r == -1
-           ? -1
-           : link_edit (store, name, flags, operation, repoint, &to, err);
+  return r;
 }
