@@ -227,7 +227,7 @@ start_tls (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
   struct tls_check check = { .trust = &trust };
 
   if (ticket_trust (&trust, dialogue, fault) == -1
-      || nfc_wire_start_tls (wire, &check, dialogue->ticket->host,
+      || nfc_wire_start_tls (wire, &check, dialogue->ticket->host, false,
                              dialogue->deadline, fault)
            == -1)
     return -1;

@@ -518,7 +518,8 @@ start_second_tls (struct nfc_session *session, const char *host,
                                      session->settings.trust.old_hosts };
   struct tls_check check = { .trust = &trust };
 
-  if (nfc_wire_start_tls (&session->wire, &check, host, deadline, fault) == 0)
+  if (nfc_wire_start_tls (&session->wire, &check, host, true, deadline, fault)
+      == 0)
     return 0;
   fail_prefix (&fault->error, "the second TLS");
   return -1;

@@ -24,6 +24,7 @@
 #include "nfc-wire.h"
 
 #define BUFFER_SIZE (64 * 1024)
+#define TLS_BUFFER_SIZE (128 * 1024) /* several records */
 
 int64_t
 nfc_clock (void)
@@ -274,7 +275,7 @@ make_ssl (int fd, struct tls_check *check, const char *host,
 
 int
 nfc_wire_start_tls (struct nfc_wire *wire, struct tls_check *check,
-                    const char *host, int64_t deadline,
+                    const char *host, bool for_good, int64_t deadline,
                     struct nfc_fault *fault)
 {
   int r;
@@ -282,6 +283,10 @@ nfc_wire_start_tls (struct nfc_wire *wire, struct tls_check *check,
   wire->ssl = make_ssl (wire->fd, check, host, &fault->error);
   if (!wire->ssl)
     return nfc_blame (fault, NFC_FAILED);
+  if (for_good) {
+    SSL_set_default_read_buffer_len (wire->ssl, TLS_BUFFER_SIZE);
+    SSL_set_read_ahead (wire->ssl, 1);
+  }
   for (;;) {
     short events;
 

@@ -48,12 +48,13 @@ extern int nfc_wire_connect (struct nfc_wire *wire, const char *host,
   __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
 
 /* Start TLS as a client; the certificate passes CHECK before anything is
- * sent, and CHECK knows its thumbprints afterwards.
+ * sent, and CHECK knows its thumbprints afterwards.  FOR_GOOD: it will not be
+ * abandoned, so that more than a record may be received at once.
  */
 extern int nfc_wire_start_tls (struct nfc_wire *wire, struct tls_check *check,
-                               const char *host, int64_t deadline,
-                               struct nfc_fault *fault)
-  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5)));
+                               const char *host, bool for_good,
+                               int64_t deadline, struct nfc_fault *fault)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 6)));
 
 /* Forget TLS without telling the host.  Fails when bytes of it are left. */
 extern int nfc_wire_abandon_tls (struct nfc_wire *wire,

@@ -170,7 +170,7 @@ test_once (void **state)
   (void) state;
   for (size_t i = 0; i < NR_FAULTS; i++) {
     read_with_fault (i, true, NFC_PLAIN, "3 1");
-    read_with_fault (i, false, NFC_SKIPZ, "1 2");
+    read_with_fault (i, false, NFC_SKIPZ, "1 1");
   }
 }
 
