@@ -111,6 +111,8 @@ xml_free (struct xml_document *document)
   while (document->blocks) {
     struct block *next = document->blocks->next;
 
+    /* keys of sessions and tickets come in answers, too */
+    explicit_bzero (document->blocks->bytes, document->blocks->used);
     free (document->blocks);
     document->blocks = next;
   }
@@ -279,6 +281,8 @@ see_end (void *opaque, const xmlChar *name, const xmlChar *prefix,
   /* blanks between elements are nobody's text */
   if (!level->node->first)
     level->node->text = take_text (r->document, level->text, level->len);
+  if (level->text)
+    explicit_bzero (level->text, level->len);
   free (level->text);
   level->text = NULL;
   if (!level->node->text)
