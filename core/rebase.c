@@ -346,7 +346,16 @@ check_can_be_child (const struct rebase *r)
 {
   const struct link *top = chain_link (disk_chain (r->child), 0);
 
-  if (!r->parent || link_can_be_absent (top))
+  if (!r->parent)
+    return 0;
+  /* A stream has no way to say "zeros", which would hide a parent. */
+  if (strcmp (descriptor_create_type (top->descriptor), "streamOptimized")
+      == 0)
+    return fail (r->err, ERR_ARGUMENT,
+                 "%s: is streamOptimized, which cannot be a child: convert it "
+                 "first (vmdkit convert -t monolithicSparse)",
+                 NAME (top->name));
+  if (link_can_be_absent (top))
     return 0;
   return fail (r->err, ERR_ARGUMENT,
                "%s: has only flat extents, which hide a parent completely "

@@ -330,6 +330,8 @@ class Family:
             refused = ["streamOptimized"]
         elif disk.kind in FLAT:
             refused = ["flat"]
+        elif disk.kind == "streamOptimized":
+            refused = ["cannot be a child"]
         if self.vmdkit("rebase", child, new, refused=refused):
             disk.parent = new
 
