@@ -24,6 +24,7 @@
 
 #define BLOCK NFC_MAX_IO
 #define MAX_SLOTS 40
+#define REST 1000               /* reads, after a block that was refused */
 #define ENOUGH 3                /* reads in sequence that make us begin */
 #define SLACK (8 * 1024 * 1024) /* requests of several threads overtake */
 
@@ -51,6 +52,7 @@ struct nfc_ahead {
   size_t nr_slots;
   uint64_t last_end, next, age;
   unsigned in_sequence;
+  unsigned rest; /* so many reads go by before we begin again */
 };
 
 static void finish_flight (struct nfc_ahead *ahead, struct slot *slot);
@@ -78,6 +80,11 @@ finish_flight (struct nfc_ahead *ahead, struct slot *slot)
 {
   slot->state =
     slot->op.fault.reason == NFC_FINE && !slot->stale ? READY : FREE;
+  /* a host that refuses blocks would refuse the next ones, and each refusal
+   * costs a connection
+   */
+  if (slot->op.fault.reason != NFC_FINE && slot->op.fault.reason != NFC_LOST)
+    ahead->rest = REST;
   slot->session = NULL;
   nfc_keeper_put (ahead->keeper);
   pthread_cond_broadcast (&ahead->changed);
@@ -180,6 +187,10 @@ nfc_ahead_note (struct nfc_ahead *ahead, uint64_t offset, uint64_t count,
                 enum nfc_compression compression)
 {
   LOCK_FOR_SCOPE (&ahead->lock);
+  if (ahead->rest > 0) {
+    ahead->rest--;
+    return;
+  }
   if (!goes_on (ahead, offset)) {
     ahead->in_sequence = 0;
     ahead->last_end = ahead->next = offset + count;

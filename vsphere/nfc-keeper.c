@@ -198,10 +198,10 @@ is_enough (const struct nfc_keeper *keeper, const struct attempts *attempts)
 {
   const struct nfc_times *times = &keeper->settings.times;
 
+  if (!keeper->was_open)
+    return attempts->failures > FIRST_RETRIES;
   if (attempts->locked > LOCK_RETRIES)
     return true;
-  if (!keeper->was_open)
-    return attempts->failures - attempts->locked > FIRST_RETRIES;
   return attempts->failures >= times->attempts
          && nfc_clock () - attempts->began >= times->budget;
 }

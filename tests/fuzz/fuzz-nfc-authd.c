@@ -59,6 +59,8 @@ take_packed (uint32_t kind, const uint8_t *in, size_t in_size)
   }
 }
 
+extern int LLVMFuzzerTestOneInput (const uint8_t *input, size_t size);
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *input, size_t size)
 {

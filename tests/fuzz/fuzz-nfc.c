@@ -80,6 +80,8 @@ check (void)
     abort ();
 }
 
+extern int LLVMFuzzerTestOneInput (const uint8_t *input, size_t size);
+
 int
 LLVMFuzzerTestOneInput (const uint8_t *input, size_t size)
 {

@@ -231,6 +231,23 @@ test_memory (void **state)
   assert_true (host_is_content (&host));
 }
 
+/* Reading ahead is no reason to lose one connection after the other. */
+static void
+test_memory_in_sequence (void **state)
+{
+  struct nfc_settings settings = host_settings (true);
+  struct vmdk_error err;
+  struct nfc_disk *disk;
+
+  (void) state;
+  host_set (&host, "memory", "262144");
+  disk = must_open (&settings, false);
+  for (uint64_t offset = 0; offset < SIZE; offset += 65536)
+    assert_int_equal (read_and_compare (disk, offset, 65536, &err), 0);
+  nfc_disk_close (disk);
+  assert_true (host_counted (&host, "connections") <= 3);
+}
+
 /* --------------------------------------------------------------------- */
 /* Writing. */
 
@@ -604,6 +621,7 @@ main (void)
     cmocka_unit_test_setup (test_once, clear),
     cmocka_unit_test_setup (test_always, clear),
     cmocka_unit_test_setup (test_memory, clear),
+    cmocka_unit_test_setup (test_memory_in_sequence, clear),
     cmocka_unit_test_setup (test_writes_once, clear),
     cmocka_unit_test_setup (test_writes_always, clear),
     cmocka_unit_test_setup (test_open_refused, clear),
