@@ -211,6 +211,14 @@ export_is_writable (const struct export *export)
   return export->writable;
 }
 
+bool
+export_changed (const struct export *export, uint64_t offset, uint64_t *length)
+{
+  *length = UINT64_MAX - offset;
+  return !export->remote
+         || remote_export_changed (export->remote, offset, length);
+}
+
 struct disk *
 export_disk (const struct export *export)
 {

@@ -88,6 +88,12 @@ extern void export_release (struct export *export);
 extern bool export_is_writable (const struct export *export)
   __attribute__ ((nonnull (1)));
 
+/* Whether the byte at OFFSET, and *LENGTH bytes from there, may have changed
+ * since the moment that somebody asked about; true where nobody did.
+ */
+extern bool export_changed (const struct export *export, uint64_t offset,
+                            uint64_t *length) __attribute__ ((nonnull (1, 3)));
+
 extern struct disk *export_disk (const struct export *export)
   __attribute__ ((nonnull (1)));
 

@@ -338,6 +338,7 @@ static const struct parameter table[] = {
   { "compression", set_text, &parameters.remote.compression, NULL },
   { "snapshot", set_text, &parameters.remote.snapshot, NULL },
   { "quiesce", set_bool, &parameters.remote.quiesce, NULL },
+  { "changed-since", set_text, &parameters.remote.changed_since, NULL },
   { "export", set_text, &parameters.remote.wildcard, NULL },
   { "prepare", set_prepare, &parameters.remote.prepare, NULL },
   { "prepare-timeout", set_seconds, &parameters.remote.prepare_seconds, NULL },

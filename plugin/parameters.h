@@ -33,6 +33,7 @@ struct remote_parameters {
   char *transports, *compression, *config, *libdir, *vimapiver;
   char *snapshot, *identity;
   char *wildcard; /* export= */
+  char *changed_since;
   uint16_t port, nfc_port;
   int insecure, unbuffered, quiesce;
   enum prepare_policy prepare;
@@ -132,6 +133,7 @@ extern void parameters_free (void);
   "compression=TYPE              none, zlib, fastlz, skipz (default).\n"      \
   "snapshot=ID|temporary         Of this moment, or of now.\n"                \
   "quiesce=BOOL                  Of a temporary one.\n"                       \
+  "changed-since=ID              Only what changed since is allocated.\n"     \
   "export=WILDCARD               Clients ask for disks by their paths.\n"     \
   "prepare=try|require|off       Keep the machine from being moved.\n"        \
   "prepare-timeout=SECONDS       Wait so long for a move (default 600).\n"    \

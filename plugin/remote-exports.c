@@ -56,6 +56,7 @@ remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
     .cache = r->cache,
     .snapshot = r->snapshot,
     .quiesce = r->quiesce,
+    .changed_since = r->changed_since,
     .prepare = prepares[r->prepare],
     .identity = r->identity,
     .prepare_seconds = r->prepare_seconds,
@@ -104,6 +105,12 @@ remote_export_close (void *keep)
   remote_disk_close (keep);
 }
 
+bool
+remote_export_changed (const void *keep, uint64_t offset, uint64_t *length)
+{
+  return remote_disk_changed (keep, offset, length);
+}
+
 #else /* nobody comes here */
 
 int
@@ -144,6 +151,14 @@ void
 remote_export_close (void *keep)
 {
   (void) keep;
+}
+
+bool
+remote_export_changed (const void *keep, uint64_t offset, uint64_t *length)
+{
+  (void) keep;
+  *length = UINT64_MAX - offset;
+  return true;
 }
 
 #endif

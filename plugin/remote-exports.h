@@ -42,6 +42,11 @@ extern int remote_export_open (const char *path, bool writable,
                                struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 4, 5, 6)));
 
+/* remote_disk_changed. */
+extern bool remote_export_changed (const void *keep, uint64_t offset,
+                                   uint64_t *length)
+  __attribute__ ((nonnull (1, 3)));
+
 /* After disk_close.  NULL is allowed. */
 extern void remote_export_close (void *keep);
 

@@ -58,7 +58,7 @@ remote_is_asked_for (const struct parameters *p)
 
   return r->server || r->user || r->password || r->cookie || r->vm
          || r->thumbprint || r->port || r->nfc_port || r->cafile || r->wildcard
-         || r->snapshot;
+         || r->snapshot || r->changed_since;
 }
 
 /* A parameter that is about local disks; NULL when there is none. */
@@ -153,9 +153,9 @@ void
 remote_parameters_free (struct remote_parameters *r)
 {
   char *const texts[] = {
-    r->server,      r->user,     r->vm,       r->thumbprint, r->cafile,
-    r->transports,  r->config,   r->libdir,   r->vimapiver,  r->snapshot,
-    r->compression, r->identity, r->wildcard,
+    r->server,      r->user,     r->vm,       r->thumbprint,    r->cafile,
+    r->transports,  r->config,   r->libdir,   r->vimapiver,     r->snapshot,
+    r->compression, r->identity, r->wildcard, r->changed_since,
   };
 
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)

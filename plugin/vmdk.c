@@ -420,6 +420,7 @@ vmdk_flush (void *handle, uint32_t flags)
 
 struct reply {
   struct nbdkit_extents *extents;
+  const struct export *export;
   unsigned left;
   bool failed;
 };
@@ -431,12 +432,24 @@ add_piece (void *opaque, const struct disk_piece *piece)
   const uint32_t type = (piece->hole ? NBDKIT_EXTENT_HOLE : 0)
                         | (piece->zero ? NBDKIT_EXTENT_ZERO : 0);
 
-  if (nbdkit_add_extent (reply->extents, piece->offset, piece->length, type)
-      == -1) {
-    reply->failed = true;
-    return false;
+  uint64_t done = 0, length;
+
+  for (; done < piece->length; done += length) {
+    const uint64_t offset = piece->offset + done;
+    const bool changed = export_changed (reply->export, offset, &length);
+
+    if (length > piece->length - done)
+      length = piece->length - done;
+    if (nbdkit_add_extent (reply->extents, offset, length,
+                           changed ? type : NBDKIT_EXTENT_HOLE)
+        == -1) {
+      reply->failed = true;
+      return false;
+    }
+    if (--reply->left == 0)
+      return false;
   }
-  return --reply->left > 0;
+  return true;
 }
 
 static int
@@ -445,6 +458,7 @@ vmdk_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 {
   struct reply reply = {
     .extents = extents,
+    .export = ((const struct handle *) handle)->export,
     .left = flags & NBDKIT_FLAG_REQ_ONE ? 1 : PIECES_MAX,
   };
   struct vmdk_error err;

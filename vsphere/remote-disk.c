@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "changed-list.h"
 #include "datastore-path.h"
 #include "nfc-media.h"
 #include "remote-parts.h"
@@ -84,6 +85,8 @@ check_writable (const struct wanted *w, struct vmdk_error *err)
     return 0;
   if (w->remote->has_snapshot)
     return fail (err, ERR_READ_ONLY, "a snapshot is only read");
+  if (w->remote->changed_since)
+    return fail (err, ERR_READ_ONLY, "changed-since= is for reading");
   if (w->link > 0)
     return fail (err, ERR_READ_ONLY,
                  "other disks of the machine %s are based on this one",
@@ -364,6 +367,39 @@ unlist_disk (struct remote_disk *disk)
     }
 }
 
+/* A link below the disk's last one has its own changes, which nobody knows. */
+static int
+read_changed (const struct wanted *w, struct remote_disk *disk,
+              struct vmdk_error *err)
+{
+  const char *since = w->remote->changed_since;
+
+  if (!since)
+    return 0;
+  if (w->link > 0)
+    return fail (
+      err, ERR_UNSUPPORTED,
+      "changed-since=: others are based on %s: changes are known of "
+      "%s only",
+      NAME (file_of (w)), NAME (w->disk->links[0].file));
+  disk->changed = calloc (1, sizeof (struct changed_list));
+  if (!disk->changed)
+    return fail_memory (err);
+  if (remote_ask_changed (w->remote, w->disk, since, changed_list_add,
+                          disk->changed, err)
+      == -1)
+    return fail_prefix (err, "changed-since=%s", NAME (since));
+  return 0;
+}
+
+bool
+remote_disk_changed (const struct remote_disk *disk, uint64_t offset,
+                     uint64_t *length)
+{
+  *length = UINT64_MAX - offset;
+  return !disk->changed || changed_list_has (disk->changed, offset, length);
+}
+
 struct remote_disk *
 remote_disk_open (struct remote *remote, const char *path, bool writable,
                   struct vmdk_error *err)
@@ -379,7 +415,8 @@ remote_disk_open (struct remote *remote, const char *path, bool writable,
     return NULL;
   }
   disk->remote = remote;
-  if (open_by_any (&w, disk, err) == -1 || list_disk (disk, err) == -1)
+  if (open_by_any (&w, disk, err) == -1 || read_changed (&w, disk, err) == -1
+      || list_disk (disk, err) == -1)
     return NULL;
   return steal_ptr (&disk);
 }
@@ -391,6 +428,9 @@ remote_disk_close (struct remote_disk *disk)
     return;
   unlist_disk (disk);
   disk_reset (disk);
+  if (disk->changed)
+    changed_list_reset (disk->changed);
+  free (disk->changed);
   free (disk);
 }
 

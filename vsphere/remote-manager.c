@@ -174,12 +174,29 @@ remote_about_reset (struct remote_about *about)
 }
 
 int
+remote_ask_changed (struct remote *remote, const struct vm_disk *disk,
+                    const char *change_id,
+                    int (*each) (void *opaque, uint64_t offset, uint64_t count,
+                                 struct vmdk_error *err),
+                    void *opaque, struct vmdk_error *err)
+{
+  const struct changed_query query = {
+    .vm = remote->vm_ref,
+    .snapshot = remote->frozen_ref,
+    .key = disk->key,
+    .capacity = disk->capacity,
+    .change_id = change_id,
+  };
+
+  return changed_areas (remote->session, &query, each, opaque, err);
+}
+
+int
 remote_changed (struct remote *remote, const char *path, const char *change_id,
                 int (*each) (void *opaque, uint64_t offset, uint64_t count,
                              struct vmdk_error *err),
                 void *opaque, struct vmdk_error *err)
 {
-  struct changed_query query = { .change_id = change_id };
   const struct vm_disk *disk;
   bool in_use;
   size_t link;
@@ -194,9 +211,5 @@ remote_changed (struct remote *remote, const char *path, const char *change_id,
                  "the machine %s is running: only a snapshot's changes can be "
                  "asked for; pass snapshot=ID, or snapshot=temporary",
                  NAME (remote->vm.name));
-  query.vm = remote->vm_ref;
-  query.snapshot = remote->frozen_ref;
-  query.key = disk->key;
-  query.capacity = disk->capacity;
-  return changed_areas (remote->session, &query, each, opaque, err);
+  return remote_ask_changed (remote, disk, change_id, each, opaque, err);
 }

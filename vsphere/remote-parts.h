@@ -27,6 +27,7 @@ struct remote {
   /* Constant: */
   struct vmdk_log log;
   char *server, *user, *vm_spec, *ca_file, *snapshot_spec, *identity;
+  char *changed_since;
   struct secret *password, *cookie; /* or NULL */
   unsigned port;
   struct tls_trust trust;
@@ -49,7 +50,7 @@ struct remote {
   struct access *access;
   struct vim_ref taken; /* our snapshot, to be removed; id "": none */
   bool has_snapshot;
-  struct vim_ref frozen_ref; /* the snapshot; id "": none */
+  struct vim_ref frozen_ref;  /* the snapshot; id "": none */
   struct vm vm;               /* the machine, and its disks */
   struct frozen_disks frozen; /* those of the snapshot */
   struct place place;
@@ -78,6 +79,15 @@ remote_find_disk (struct remote *remote, const char *path, size_t *link,
 
 extern int remote_fail_abandoned (struct vmdk_error *err)
   __attribute__ ((nonnull (1)));
+
+/* changed_areas of DISK, at the moment that is read. */
+extern int
+remote_ask_changed (struct remote *remote, const struct vm_disk *disk,
+                    const char *change_id,
+                    int (*each) (void *opaque, uint64_t offset, uint64_t count,
+                                 struct vmdk_error *err),
+                    void *opaque, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 6)));
 
 /* Begin (rule 1), unless that was done. */
 extern int remote_begin (struct remote *remote, struct vmdk_error *err)

@@ -132,6 +132,7 @@ copy_words (struct remote *remote, const struct remote_settings *s,
       || copy_text (&remote->ca_file, s->ca_file, err) == -1
       || copy_text (&remote->snapshot_spec, s->snapshot, err) == -1
       || copy_text (&remote->identity, s->identity, err) == -1
+      || copy_text (&remote->changed_since, s->changed_since, err) == -1
       || copy_secret (&remote->password, s->password, err) == -1
       || copy_secret (&remote->cookie, s->cookie, err) == -1)
     return -1;
@@ -180,6 +181,7 @@ remote_free (struct remote *remote)
   free (remote->ca_file);
   free (remote->snapshot_spec);
   free (remote->identity);
+  free (remote->changed_since);
   secret_free (remote->password);
   secret_free (remote->cookie);
   free (remote);

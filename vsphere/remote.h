@@ -52,6 +52,7 @@ struct remote_settings {
   const char
     *snapshot;  /* an id, or "temporary"; NULL: the disks as they are */
   bool quiesce; /* a temporary one */
+  const char *changed_since; /* a change id: see remote_disk_changed; NULL */
 
   enum remote_prepare prepare;
   const char *identity;     /* NULL: made up */
@@ -105,8 +106,8 @@ struct remote_disk {
 
   char **search; /* folders of the disk's chain */
   size_t nr_search;
-  void *office, *nfc;       /* private, as is: */
-  struct remote_disk *next; /* that is open */
+  void *office, *nfc, *changed; /* private, as is: */
+  struct remote_disk *next;     /* that is open */
 };
 
 /* Open PATH, a disk of the machine.  ERR_READ_ONLY when WRITABLE cannot be.
@@ -123,6 +124,14 @@ extern struct remote_disk *remote_disk_open (struct remote *remote,
 extern int remote_disk_entry (struct remote_disk *disk, const char *key,
                               char **value, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
+
+/* Whether the byte at OFFSET may have changed since settings.changed_since, of
+ * which *LENGTH bytes from there have the same to say.  All of a disk has
+ * where nothing was asked for.  Disks with changed_since are only read.
+ */
+extern bool remote_disk_changed (const struct remote_disk *disk,
+                                 uint64_t offset, uint64_t *length)
+  __attribute__ ((nonnull (1, 3)));
 
 /* After core's disk_close.  NULL is allowed. */
 extern void remote_disk_close (struct remote_disk *disk);
