@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -489,6 +490,27 @@ judge_answer (struct soap_client *client, const struct soap_request *request,
                                                                  : FAILED;
 }
 
+/* Older libcurls let OpenSSL write to connections that are closed; that shall
+ * end no program.
+ */
+static CURLcode
+perform (CURL *easy)
+{
+  const struct timespec at_once = { 0 };
+  sigset_t pipe, before;
+  CURLcode code;
+
+  sigemptyset (&pipe);
+  sigaddset (&pipe, SIGPIPE);
+  pthread_sigmask (SIG_BLOCK, &pipe, &before);
+  code = curl_easy_perform (easy);
+  if (!sigismember (&before, SIGPIPE))
+    while (sigtimedwait (&pipe, NULL, &at_once) == -1 && errno == EINTR)
+      ;
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+  return code;
+}
+
 static enum outcome
 try_once (struct soap_client *client, struct handle *handle,
           const char *version, const char *cookie,
@@ -510,7 +532,7 @@ try_once (struct soap_client *client, struct handle *handle,
   }
   handle_aim (handle, request, headers, text, cookie, &receiving, words,
               time_limit_ms (client, request));
-  code = curl_easy_perform (handle->easy);
+  code = perform (handle->easy);
   curl_easy_getinfo (handle->easy, CURLINFO_RESPONSE_CODE, &status);
   outcome =
     code == CURLE_OK
