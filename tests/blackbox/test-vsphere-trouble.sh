@@ -32,7 +32,7 @@ for transport in nbdssl nbd; do
   nfc clear
   nfc set order mixed
   nfc set cut 3000000
-  nfc set cuts 4
+  nfc set cuts 2
   nbdkit_remote transports=$transport
   nbdcopy "$uri" "$tmp/copy"
   cmp "$raw" "$tmp/copy" || fail "other bytes from broken connections"

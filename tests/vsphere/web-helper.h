@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,12 +56,12 @@ struct web {
   const struct web_file *files;
   size_t nr_files;
 
-  pthread_mutex_t lock; /* for all below */
-  enum trick (*trick) (void *opaque, unsigned number, const char *target,
-                       const char *range);
-  void *opaque;
-  const char *cookie; /* what a client must send; NULL: nothing */
-  unsigned nr_requests, nr_connections, nr_active, max_active;
+  pthread_mutex_t lock; /* for last_request; the test changes the rest */
+  enum trick (*_Atomic trick) (void *opaque, unsigned number,
+                               const char *target, const char *range);
+  void *_Atomic opaque;
+  const char *_Atomic cookie; /* what a client must send; NULL: nothing */
+  _Atomic unsigned nr_requests, nr_connections;
   char last_request[4096];
 };
 
@@ -149,6 +150,7 @@ web_answer (struct web *web, int fd, const char *request)
   char method[16], target[2048];
   const char *range = strstr (request, "\r\nRange: ");
   const char *cookie = strstr (request, "\r\nCookie: ");
+  const char *wanted = web->cookie;
   const struct web_file *file = NULL;
   enum trick trick;
   bool known;
@@ -162,9 +164,7 @@ web_answer (struct web *web, int fd, const char *request)
                      : GOOD;
   web->nr_requests++;
   known =
-    !web->cookie
-    || (cookie
-        && strncmp (cookie + 10, web->cookie, strlen (web->cookie)) == 0);
+    !wanted || (cookie && strncmp (cookie + 10, wanted, strlen (wanted)) == 0);
   pthread_mutex_unlock (&web->lock);
 
   for (size_t i = 0; i < web->nr_files && !file; i++)
@@ -213,14 +213,7 @@ web_serve_one (void *opaque)
     len += (size_t) n;
     request[len] = '\0';
     if (strstr (request, "\r\n\r\n")) {
-      pthread_mutex_lock (&web->lock);
-      if (++web->nr_active > web->max_active)
-        web->max_active = web->nr_active;
-      pthread_mutex_unlock (&web->lock);
       go_on = web_answer (web, client->fd, request);
-      pthread_mutex_lock (&web->lock);
-      web->nr_active--;
-      pthread_mutex_unlock (&web->lock);
       len = 0;
     }
   }
