@@ -29,7 +29,7 @@ struct repoint {
   uint32_t cid;
 
   /* What is checked first. */
-  bool is_attach, ignore_cid;
+  bool is_attach, is_unsafe, ignore_cid;
   uint64_t nr_sectors;
 };
 
@@ -59,13 +59,43 @@ check_attach (const struct repoint *to, const struct descriptor *d,
   return 0;
 }
 
+/* Without a look at the contents: what could not be right for any. */
+static int
+check_unsafe (const struct repoint *to, const struct descriptor *d,
+              struct vmdk_error *err)
+{
+  bool can_be_absent = false;
+
+  if (!to->hint)
+    return 0;
+  for (size_t i = 0; i < descriptor_nr_extents (d); i++) {
+    const enum extent_type type = descriptor_extent (d, i)->type;
+
+    can_be_absent |= type == EXTENT_SPARSE || type == EXTENT_VMFSSPARSE
+                     || type == EXTENT_SESPARSE;
+  }
+  if (!can_be_absent
+      || strcmp (descriptor_create_type (d), "streamOptimized") == 0)
+    return fail (err, ERR_ARGUMENT,
+                 "is of a type that cannot have a parent: make a child of %s "
+                 "with vmdkit child",
+                 NAME (to->name));
+  if (descriptor_nr_sectors (d) != to->nr_sectors)
+    return fail (err, ERR_ARGUMENT,
+                 "has %" PRIu64 " sectors, and %s has %" PRIu64
+                 ": it cannot be the parent that was meant",
+                 descriptor_nr_sectors (d), NAME (to->name), to->nr_sectors);
+  return 0;
+}
+
 static int
 repoint (void *opaque, struct descriptor *d, struct vmdk_error *err)
 {
   const struct repoint *to = opaque;
   char cid[9];
 
-  if (to->is_attach && check_attach (to, d, err) == -1)
+  if ((to->is_attach && check_attach (to, d, err) == -1)
+      || (to->is_unsafe && check_unsafe (to, d, err) == -1))
     return -1;
   snprintf (cid, sizeof cid, "%08" PRIx32, to->cid);
   if (descriptor_set (d, "parentCID", cid, err) == -1)
@@ -113,8 +143,9 @@ check_can_be_parent (const struct link *link, uint32_t *cid,
   if (strcmp (descriptor_create_type (link->descriptor), "streamOptimized")
       == 0)
     return fail (err, ERR_ARGUMENT,
-                 "%s: is streamOptimized, which no program takes as a parent: "
-                 "convert it first (vmdkit convert -t monolithicSparse)",
+                 "%s: is streamOptimized, which VMware's products do not take "
+                 "as a parent: convert it first (vmdkit convert -t "
+                 "monolithicSparse)",
                  NAME (link->name));
   if (!descriptor_cid (link->descriptor, cid) || *cid == CID_NONE)
     return fail (err, ERR_ARGUMENT,
@@ -174,7 +205,7 @@ disk_rebase_unsafe (struct store *store, const char *name,
                     const struct new_parent *parent,
                     const struct operation *operation, struct vmdk_error *err)
 {
-  struct repoint to = { .cid = CID_NONE };
+  struct repoint to = { .cid = CID_NONE, .is_unsafe = true };
   CLEANUP_DISK struct disk *disk = NULL;
 
   if (parent) {

@@ -83,6 +83,9 @@ fail_open (struct vmdk_error *err, int errnum)
 {
   if (errnum == ENOENT || errnum == ENOTDIR)
     return fail (err, ERR_MISSING, "no such file");
+  if (errnum == EMFILE)
+    return fail_errno (err, errnum,
+                       "cannot be opened (raise the limit: ulimit -n)");
   return fail_errno (err, errnum, "cannot be opened");
 }
 

@@ -47,9 +47,16 @@ remove_merged (const struct place *place, const struct operation *operation)
   struct vmdk_error err;
   const int r =
     disk_unlink (place->store, place->name, false, operation, &report, &err);
+  int status = EXIT_DONE;
 
+  if (r == -1 && report.nr_children > 0)
+    tell_note ("%s stays: it is the parent of %s, which vmdkit rebase "
+               "--unsafe can base on what it was merged into",
+               NAME (place->text), NAME (report.children[0]));
+  else if (r == -1)
+    status = tell_failure (place->text, &err);
   files_report_free (&report);
-  return r == -1 ? tell_failure (place->text, &err) : EXIT_DONE;
+  return status;
 }
 
 static int

@@ -52,6 +52,9 @@ test "$(json '[(l["file"], l["parent-state"]) for l in j if "parent-state" in l]
   || fail "$(cat said)"
 tool_fails 1 "no such" chain nowhere
 
+vmdkit create -q large.vmdk 60M
+vmdkit create -q -t vmfs-thin flat.vmdk 50M
+
 # the middle one goes into its parent; the end reads the same
 qemu-img convert -f vmdk -O raw vm-000003.vmdk end
 vmdkit commit vm-000001.vmdk > /dev/null
@@ -63,6 +66,16 @@ tool_fails 1 "has no parent" commit vm.vmdk
 vmdkit child vm.vmdk side.vmdk
 tool_fails 1 "vm.vmdk: has a child side.vmdk" commit vm-000002.vmdk
 vmdkit unlink side.vmdk
+tool_fails 1 "cannot be the parent that was meant" \
+  rebase --unsafe vm-000003.vmdk large.vmdk
+tool_fails 1 "is of a type that cannot have a parent" \
+  rebase --unsafe flat.vmdk vm.vmdk
+rm large.vmdk flat*
+vmdkit commit --unlink vm-000002.vmdk > /dev/null 2> said
+grep -q "vm-000002.vmdk stays: it is the parent of vm-000003.vmdk" said \
+  || fail "$(cat said)"
+vmdkit rebase --unsafe vm-000003.vmdk vm.vmdk
+vmdkit rebase vm-000003.vmdk vm-000002.vmdk > /dev/null
 vmdkit commit --unlink vm-000003.vmdk > /dev/null
 qemu-img compare -q -f raw -F vmdk end vm-000002.vmdk || fail "the second commit"
 test ! -e vm-000003.vmdk || fail "--unlink"
