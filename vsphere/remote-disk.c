@@ -276,16 +276,18 @@ open_by (enum transport transport, const struct wanted *w,
 {
   if (transport != TRANSPORT_HTTPS)
     return open_nfc (w, transport == TRANSPORT_NBDSSL, disk, reason, err);
-  *reason = NFC_UNREACHABLE;
+  *reason = NFC_LOST;
   return open_https (w, disk, err);
 }
 
-/* Whether NEXT may work where another transport failed for REASON.  Who gets
- * no ticket may still read files.
+/* Whether NEXT may work where another transport failed for REASON.  Both on
+ * port 902 are out of reach together; who gets no ticket may still read files.
  */
 static bool
 try_next (enum nfc_reason reason, enum transport next)
 {
+  if (reason == NFC_UNREACHABLE)
+    return next == TRANSPORT_HTTPS;
   return nfc_reason_try_next (reason)
          || (reason == NFC_TICKET && next == TRANSPORT_HTTPS);
 }
@@ -307,21 +309,35 @@ add_failure (struct vmdk_error *all, const struct vmdk_error *one,
   memcpy (all->text, text, sizeof text);
 }
 
+/* What did not work is not waited for again, by one client after the other;
+ * but only port 902 can write.
+ */
+static size_t
+first_transport (const struct wanted *w)
+{
+  const size_t worked = w->remote->worked;
+
+  return w->writable && w->remote->transports[worked] == TRANSPORT_HTTPS
+           ? 0
+           : worked;
+}
+
 static int
 open_by_any (const struct wanted *w, struct remote_disk *disk,
              struct vmdk_error *err)
 {
   struct remote *remote = w->remote;
   struct vmdk_error all = { 0 }, one;
-  enum nfc_reason reason = NFC_UNREACHABLE;
+  enum nfc_reason reason = NFC_LOST;
 
-  for (size_t i = 0; i < remote->nr_transports; i++) {
+  for (size_t i = first_transport (w); i < remote->nr_transports; i++) {
     const enum transport transport = remote->transports[i];
 
     if (!try_next (reason, transport))
       continue;
     if (open_by (transport, w, disk, &reason, &one) == 0) {
       disk->transport = transport_name (transport);
+      remote->worked = i;
       if (transport == TRANSPORT_NBD && all.kind != ERR_NONE)
         log_warning (&remote->log,
                      "%s: its bytes travel unencrypted (%s); transports= "

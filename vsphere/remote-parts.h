@@ -42,6 +42,7 @@ struct remote {
   pthread_mutex_t lock; /* held while it begins and ends */
   bool begun;
   atomic_bool abandoned;
+  _Atomic size_t worked;    /* the transport that opened a disk last */
   struct remote_disk *open; /* guarded by it as well */
 
   /* Constant once begun: */

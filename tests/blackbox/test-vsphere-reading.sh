@@ -32,9 +32,14 @@ grep -q '^ *4194304 *8388608 *3 *hole,zero' "$tmp/map" \
   || fail "no hole: $(cat "$tmp/map")"
 stop_nbdkit
 
-# Where port 902 does not answer, the next transport is tried.
+# Where port 902 does not answer, the next transport is tried, and by later
+# clients at once.
 nfc set refuse 1000
 nbdkit_remote config=/dev/null
 nbdcopy "$uri" "$tmp/copy"
 cmp "$raw" "$tmp/copy" || fail "other bytes by the last transport"
+tickets=$(count ticket)
+nbdcopy "$uri" "$tmp/copy"
+cmp "$raw" "$tmp/copy" || fail "other bytes by the last transport"
+test "$(count ticket)" -eq "$tickets" || fail "port 902 was tried again"
 stop_nbdkit
