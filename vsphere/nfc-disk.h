@@ -9,6 +9,7 @@
  *     nfc-ranges    overlapping requests wait
  *   nfc-keeper    connects, and connects again
  *   nfc-session   one connection: operations in flight
+ *     nfc-open      its beginning and its end
  *     nfc-receive   its thread
  *   nfc-authd  nfc-handshake    how a connection begins
  *   nfc-frame  nfc-pack         messages and fragments as bytes

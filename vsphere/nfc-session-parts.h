@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* What the two halves of a session share: nfc-session.c opens, sends and
- * closes, nfc-receive.c is the thread that receives.
+/* What the parts of a session share: nfc-open.c opens and closes,
+ * nfc-session.c sends, nfc-receive.c is the thread that receives.
  */
 
 #ifndef VMDKIT_NFC_SESSION_PARTS_H
