@@ -499,6 +499,12 @@ free_list (char **list, size_t count)
 }
 
 void
+parameters_forget_secrets (void)
+{
+  remote_forget_secrets (&parameters.remote);
+}
+
+void
 parameters_free (void)
 {
   free (parameters.file);

@@ -84,6 +84,9 @@ extern void parameters_to_rules (struct chain_rules *rules)
 /* "file,dir,disk,...": every parameter, as --dump-plugin shows them. */
 extern void parameters_print_names (void);
 
+/* Once others have them. */
+extern void parameters_forget_secrets (void);
+
 extern void parameters_free (void);
 
 #define PARAMETERS_HELP                                                       \

@@ -142,11 +142,19 @@ remote_check_parameters (const struct parameters *p)
 }
 
 static void
-wipe (char *secret)
+wipe (char **secret)
 {
-  if (secret)
-    explicit_bzero (secret, strlen (secret));
-  free (secret);
+  if (*secret)
+    explicit_bzero (*secret, strlen (*secret));
+  free (*secret);
+  *secret = NULL;
+}
+
+void
+remote_forget_secrets (struct remote_parameters *r)
+{
+  wipe (&r->password);
+  wipe (&r->cookie);
 }
 
 void
@@ -160,6 +168,5 @@ remote_parameters_free (struct remote_parameters *r)
 
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
     free (texts[i]);
-  wipe (r->password);
-  wipe (r->cookie);
+  remote_forget_secrets (r);
 }

@@ -31,6 +31,10 @@ extern bool remote_is_asked_for (const struct parameters *p)
 extern int remote_check_parameters (const struct parameters *p)
   __attribute__ ((warn_unused_result, nonnull (1)));
 
+/* Wipe password and cookie, which whoever needs them has copied. */
+extern void remote_forget_secrets (struct remote_parameters *r)
+  __attribute__ ((nonnull (1)));
+
 extern void remote_parameters_free (struct remote_parameters *r)
   __attribute__ ((nonnull (1)));
 

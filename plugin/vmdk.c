@@ -131,6 +131,7 @@ vmdk_get_ready (void)
     .rules = &rules,
   };
   struct vmdk_error err;
+  int r;
 
   resources =
     resources_new (parameters.table_budget, parameters.grain_budget, &err);
@@ -140,7 +141,9 @@ vmdk_get_ready (void)
   rules.open.resources = resources;
   rules.open.log.sink = sink;
   rules.open.log.wants = wants;
-  return exports_start (&source, &err) == -1 ? told (&err) : 0;
+  r = exports_start (&source, &err);
+  parameters_forget_secrets ();
+  return r == -1 ? told (&err) : 0;
 }
 
 static int
