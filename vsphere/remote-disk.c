@@ -338,11 +338,6 @@ open_by_any (const struct wanted *w, struct remote_disk *disk,
     if (open_by (transport, w, disk, &reason, &one) == 0) {
       disk->transport = transport_name (transport);
       remote->worked = i;
-      if (transport == TRANSPORT_NBD && all.kind != ERR_NONE)
-        log_warning (&remote->log,
-                     "%s: its bytes travel unencrypted (%s); transports= "
-                     "says what is tried",
-                     NAME (file_of (w)), all.text);
       log_debug (&remote->log, LOG_OPEN, "%s: transport %s",
                  NAME (file_of (w)), disk->transport);
       return 0;
