@@ -163,6 +163,7 @@ copy_and_send (struct remote *remote, const struct operation *operation,
                const struct convert_rules *rules, struct vmdk_error *err)
 {
   struct share share = { .operation = operation };
+  struct vmdk_error late;
   __attribute__ ((cleanup (scratch_remove))) struct scratch scratch = {
     .folder = "",
   };
@@ -178,7 +179,9 @@ copy_and_send (struct remote *remote, const struct operation *operation,
     return -1;
   if (send_there (remote, &share, &scratch, &place, clone, err) == -1)
     return fail_prefix (err, "%s", NAME (clone->path));
-  return operation_progress (operation, 1000, 1000, err);
+  /* it is there now, whoever wants to stop it */
+  (void) operation_progress (operation, 1000, 1000, &late);
+  return 0;
 }
 
 int

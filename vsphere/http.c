@@ -496,7 +496,8 @@ judge (struct question *q, const struct connection *c, CURLcode r,
   }
   if (q->wrong)
     return wrong_answer (q, err);
-  if (r != CURLE_OK && !(r == CURLE_WRITE_ERROR && q->status >= 300))
+  if (r != CURLE_OK
+      && !((r == CURLE_WRITE_ERROR || q->upload) && q->status >= 300))
     return no_answer (q->pool, c, r, err);
   if (q->status < 200 || q->status >= 300)
     return bad_status (q, err);

@@ -74,6 +74,38 @@ server_fails 1 'Datastore.FileManagement' convert -f raw "$tmp/first" \
   '[ds1] there/y.vmdk'
 tidy there 'x-flat.vmdk x.vmdk '
 
+# a server that is busy, a session that has ended, a connection that breaks
+for fault in '"do": "status", "status": 503' '"do": "status", "status": 401' \
+  '"do": "close"'; do
+  control "{\"fault\": {\"method\": \"/folder\", $fault}}"
+  server convert -q --overwrite -f raw "$raw" '[ds1] there/y.vmdk'
+  same_there there/y.vmdk
+done
+# the server still had the session that it said it did not know
+test "$(count login)" -eq "$(($(count logout) + 1))" || fail "$(events)"
+: > "$work/journal"
+server unlink -q '[ds1] there/y.vmdk'
+
+# stopped while the server copies, or just before; or not any more
+control '{"switch": {"taskPolls": 3}}'
+"$VMDKIT" convert -q -f raw "$tmp/first" '[ds1] there/y.vmdk' \
+  server=127.0.0.1 port="$port" user=user password=+"$tmp/password" \
+  thumbprint="$sha1" 2> "$tmp/err" &
+pid=$!
+pids="$pids $pid"
+until ls "$(datastore there)" | grep -q '^vmdkit-'; do
+  kill -0 "$pid" 2> /dev/null || break
+  sleep 0.02
+done
+kill "$pid" || :
+if wait "$pid"; then
+  server unlink -q '[ds1] there/y.vmdk'
+else
+  grep -q 'stopped' "$tmp/err" || fail "$(cat "$tmp/err")"
+fi
+control '{"switch": {"taskPolls": 1}}'
+tidy there 'x-flat.vmdk x.vmdk '
+
 # a server that takes no wishes makes it flat
 control '{"switch": {"noDestSpec": true}}'
 server convert -q -f raw "$raw" '[ds1] there/z.vmdk'

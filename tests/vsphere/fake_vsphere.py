@@ -1357,6 +1357,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                    path=self.path,
                                    range=self.headers.get("Range"))
         try:
+            if rule and rule["do"] == "status" and self.command == "PUT":
+                self.body()
             if rule and self.misbehave(rule, None):
                 return
         except Fault:
