@@ -120,11 +120,20 @@ server_adapter (const char *adapter)
 /* --------------------------------------------------------------------- */
 /* Who keeps machines from being moved. */
 
+/* A server's text, as a terminal may have it. */
+static const char *
+safe_id (char buf[NAME_TEXT_SIZE], const struct vim_ref *vm)
+{
+  text_escape (buf, NAME_TEXT_SIZE, NAME (vm->id));
+  return buf;
+}
+
 static int
 list_one (void *opaque, const struct vim_ref *vm, const char *name,
           struct vmdk_error *err)
 {
   json_t *list = opaque;
+  char id[NAME_TEXT_SIZE];
 
   (void) err;
   if (list)
@@ -132,7 +141,7 @@ list_one (void *opaque, const struct vim_ref *vm, const char *name,
                            json_pack ("{s:o, s:o}", "vm", json_text (vm->id),
                                       "name", json_text (name)));
   else
-    print_field (NAME (vm->id), "%s", name);
+    print_field (safe_id (id, vm), "%s", name);
   return 0;
 }
 
@@ -153,6 +162,7 @@ static int
 print_release (const struct vim_ref *vm, bool held)
 {
   struct vmdk_error err;
+  char id[NAME_TEXT_SIZE];
 
   if (settings.json)
     return print_json (
@@ -162,7 +172,7 @@ print_release (const struct vim_ref *vm, bool held)
              : EXIT_DONE;
   if (!held) {
     if (!settings.quiet)
-      printf ("%s: can be moved again\n", NAME (vm->id));
+      printf ("%s: can be moved again\n", safe_id (id, vm));
     return print_finish ();
   }
   fail (&err, ERR_LOCKED,
