@@ -329,6 +329,9 @@ run (const struct command *command, int argc, const char **argv)
   if (server_has (arguments[0]) && server_has (arguments[1]))
     return usage_error (command, "one of the two must be local: have the "
                                  "server copy its own disks");
+  if (server_has (arguments[1]) && (hw_version || grain_size || keep_metadata))
+    return usage_error (command, "--hwversion, --grain-size, --keep-metadata: "
+                                 "the server decides that itself");
   if (operation_begin (&operation, "convert", &err) == -1)
     return tell_failure (NULL, &err);
   operation.dry_run = dry_run;

@@ -34,7 +34,7 @@ words_to_rules (const struct command *command, const char *size,
   *rules = (struct create_rules){ 0 };
   if (found == -1)
     return usage_error (command, "there is no type '%s'", type);
-  rules->type = type            ? (enum disk_type) found
+  rules->type = type              ? (enum disk_type) found
                 : server_given () ? DISK_VMFS_FLAT
                                   : DISK_MONOLITHIC_SPARSE;
   if (adapter && !(rules->adapter = disk_adapter_parse (adapter)))
@@ -91,6 +91,9 @@ run (const struct command *command, int argc, const char **argv)
     status = words_to_rules (command, arguments[1], &rules);
   if (status != -1)
     return status;
+  if (server_has (arguments[0]) && (grain_size || hw_version))
+    return usage_error (command, "--grain-size, --hwversion: the server "
+                                 "decides that itself");
   return server_has (arguments[0]) ? server_create (arguments[0], &rules)
                                    : create (arguments[0], &rules);
 }

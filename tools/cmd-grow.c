@@ -74,6 +74,8 @@ run (const struct command *command, int argc, const char **argv)
     return status;
   if (size_parse (arguments[1], &size, &err) == -1)
     return usage_error (command, "%s", err.text);
+  if (server_has (arguments[0]) && geometry)
+    return usage_error (command, "--geometry: the server decides that itself");
   if (server_has (arguments[0]))
     return server_grow (arguments[0], size, dry_run);
   if (operation_begin (&operation, "grow", &err) == -1)

@@ -106,6 +106,8 @@ run (const struct command *command, int argc, const char **argv)
   if (server_has (arguments[0]) != server_has (arguments[1]))
     return usage_error (command, "both names are the server's, or none: to "
                                  "bring a disk there or back, convert it");
+  if (server_has (arguments[0]) && children)
+    return usage_error (command, "--children: the server decides that itself");
   if (server_has (arguments[0]))
     return server_rename (arguments[0], arguments[1], dry_run);
   if (operation_begin (&operation, NULL, &err) == -1)

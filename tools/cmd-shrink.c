@@ -87,6 +87,8 @@ run (const struct command *command, int argc, const char **argv)
 
   if (status != -1)
     return status;
+  if (server_has (arguments[0]) && punch)
+    return usage_error (command, "--punch: the server decides that itself");
   if (server_has (arguments[0]))
     return server_shrink (arguments[0], dry_run);
   if (operation_begin (&operation, "shrink", &err) == -1)

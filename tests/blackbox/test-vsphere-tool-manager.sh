@@ -57,6 +57,14 @@ control '{"vm": {"id": "vm-57", "power": "poweredOn"}}'
 server_fails 1 'is running' grow '[ds1] web/web.vmdk' 64M vm=web
 test -e "$(datastore web/web.vmdk)" || fail "removed"
 
+# what a server does not let anybody say
+for options in 'grow --geometry X 1G' 'shrink --punch X' 'create -w 13 X 1M' \
+  'create --grain-size 64K X 1M' 'convert --keep-metadata x.vmdk X' \
+  'rename --children X Y'; do
+  set -- $(echo "$options" | sed 's/X/[ds1]a.vmdk/; s/Y/[ds1]b.vmdk/')
+  server_fails 2 'the server decides that itself' "$@"
+done
+
 server_fails 2 'no disk of the server' grow web.vmdk 1G
 server_fails 2 'for local disks' map '[ds1] web/web.vmdk'
 server_fails 1 'begins with no datastore' create '[nowhere] x.vmdk' 1M
