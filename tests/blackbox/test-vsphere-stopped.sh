@@ -34,10 +34,12 @@ for transport in nbdssl https; do
   wait "$nbdkit_pid" || fail "the server ended with status $?"
   nothing_left 1
 
-  # with one that is just reading
+  # with one that is just reading; with one request in flight, because nbdkit
+  # 1.32 aborts when a client goes that has more
   : > "$work/journal"
   nbdkit_remote snapshot=temporary transports=$transport
-  while nbdcopy "$uri" null:; do :; done > /dev/null 2>&1 &
+  while nbdcopy --connections=1 --requests=1 "$uri" null:; do :; done \
+    > /dev/null 2>&1 &
   client=$!
   pids="$pids $client"
   while test "$(count snapshot-created)" -eq 0; do
