@@ -1391,7 +1391,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                              self.headers.get("Range", ""))
         if not match:
             if self.command == "HEAD":
-                self.answer(200, b"", kind, Content_Length=size)
+                self.answer(200, b"", kind, Content_Length=size,
+                            Accept_Ranges="bytes")
                 return
             with open(path, "rb") as file:
                 self.answer(200, file.read(), kind)
@@ -1465,6 +1466,8 @@ def main():
     parser.add_argument("--esx", action="store_true")
     parser.add_argument("--plain", action="store_true", help="no TLS")
     parser.add_argument("--inventory")
+    parser.add_argument("--public-folder", action="store_true",
+                        help="files are read without a login")
     parser.add_argument("--nfc", type=lambda s: s.split(":", 2),
                         help="HOST:PORT:SHA1 of the fake NFC server")
     parser.add_argument("--user", default="user")
@@ -1473,6 +1476,7 @@ def main():
     options = parser.parse_args()
 
     world = World(options, options.work)
+    world.switches["folderLogin"] = not options.public_folder
     cert, key, sha1, sha256 = make_certificate(options.work)
     world.thumbprint = sha1
     Handler.world = world
