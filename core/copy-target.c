@@ -36,9 +36,9 @@ put_range (const struct copy_to_media *to, const struct copy_piece *piece,
 }
 
 static int
-put_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
+put_bytes (const struct copy_to_media *to, struct copy_piece *piece,
+           struct vmdk_error *err)
 {
-  const struct copy_to_media *to = opaque;
   const size_t unit = to->zero_unit;
   size_t from = 0;
 
@@ -56,6 +56,17 @@ put_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
       return -1;
     from = end;
   }
+  return 0;
+}
+
+static int
+put_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
+{
+  const struct copy_to_media *to = opaque;
+
+  if (put_bytes (to, piece, err) == -1)
+    return -1;
+  media_write_back (to->media, to->start + piece->offset, piece->count);
   return 0;
 }
 

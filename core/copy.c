@@ -56,8 +56,9 @@ struct copy {
   const struct copy_source *source;
   const struct copy_target *target;
 
-  pthread_mutex_t lock; /* guards what follows */
-  pthread_cond_t changed;
+  pthread_mutex_t lock;   /* guards what follows */
+  pthread_cond_t changed; /* there may be something to do */
+  pthread_cond_t ended;   /* nr_running is 0 */
   struct slot *slots;
   size_t nr_slots;
   uint64_t next;     /* number of the next piece to begin */
@@ -313,8 +314,8 @@ work (void *opaque)
 
   while (step (copy))
     ;
-  copy->nr_running--;
-  pthread_cond_broadcast (&copy->changed);
+  if (--copy->nr_running == 0)
+    pthread_cond_signal (&copy->ended);
   return NULL;
 }
 
@@ -364,7 +365,7 @@ wait_a_tick (struct copy *copy)
     until.tv_nsec -= 1000000000;
   }
   while (copy->nr_running > 0)
-    if (pthread_cond_timedwait (&copy->changed, &copy->lock, &until) != 0)
+    if (pthread_cond_timedwait (&copy->ended, &copy->lock, &until) != 0)
       break;
 }
 
@@ -419,9 +420,10 @@ init_locks (struct copy *copy)
   pthread_condattr_t attributes;
 
   pthread_mutex_init (&copy->lock, NULL);
+  pthread_cond_init (&copy->changed, NULL);
   pthread_condattr_init (&attributes);
   pthread_condattr_setclock (&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init (&copy->changed, &attributes);
+  pthread_cond_init (&copy->ended, &attributes);
   pthread_condattr_destroy (&attributes);
 }
 
@@ -441,6 +443,7 @@ copy_run (const struct copy_source *source, const struct copy_target *target,
     r = run_threads (&copy, n, share, err);
   free_slots (&copy);
   pthread_cond_destroy (&copy.changed);
+  pthread_cond_destroy (&copy.ended);
   pthread_mutex_destroy (&copy.lock);
   return r == -1 ? -1 : tell_progress (share, source->size, err);
 }

@@ -45,6 +45,19 @@ file_flush (int fd, struct vmdk_error *err)
   return r == -1 ? fail_errno (err, errno, "flushing") : 0;
 }
 
+void
+file_write_back (int fd, uint64_t offset, uint64_t count)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+  (void) sync_file_range (fd, (off_t) offset, (off_t) count,
+                          SYNC_FILE_RANGE_WRITE);
+#else
+  (void) fd;
+  (void) offset;
+  (void) count;
+#endif
+}
+
 int
 file_truncate (int fd, uint64_t size, struct vmdk_error *err)
 {

@@ -25,6 +25,12 @@ extern int file_write (int fd, const void *buf, size_t count, uint64_t offset,
 extern int file_flush (int fd, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2)));
 
+/* Begin to write a range to the medium, without waiting for it, so that a
+ * flush later has less to do.  Promises nothing; what goes wrong is told by
+ * the flush.
+ */
+extern void file_write_back (int fd, uint64_t offset, uint64_t count);
+
 /* Take the space for a range, as far as the file system can, and make the
  * file reach to its end.  Nobody else may change the file's length meanwhile.
  */

@@ -628,6 +628,14 @@ writable_flush (struct media *media, struct vmdk_error *err)
   return -1;
 }
 
+static void
+writable_write_back (struct media *media, uint64_t offset, uint64_t count)
+{
+  const struct file *file = (struct file *) media;
+
+  file_write_back (file->fd, offset, count);
+}
+
 /* Where the file system cannot promise space, the file is made longer in two
  * steps, between which no other thread may do that.
  */
@@ -722,6 +730,7 @@ static const struct media_ops writable_ops = {
   .punch = writable_punch,
   .map = file_map,
   .readahead = file_readahead,
+  .write_back = writable_write_back,
   .lock = file_lock,
   .lock_holder = file_holder,
   .copy_permissions = writable_copy_permissions,

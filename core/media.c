@@ -193,6 +193,14 @@ media_readahead (struct media *media, uint64_t offset, uint64_t count)
     media->ops->readahead (media, offset, count);
 }
 
+void
+media_write_back (struct media *media, uint64_t offset, uint64_t count)
+{
+  if (media->ops->write_back && range_inside (offset, count, media->size)
+      && count > 0)
+    media->ops->write_back (media, offset, count);
+}
+
 int
 media_lock (struct media *media, enum media_lock lock, struct vmdk_error *err)
 {

@@ -83,6 +83,11 @@ struct media_ops {
   /* A hint that the range will be read soon.  NULL: ignored. */
   void (*readahead) (struct media *media, uint64_t offset, uint64_t count);
 
+  /* A hint that the range, which was written, will not change soon and is to
+   * be durable in the end: that may begin.  NULL: ignored.
+   */
+  void (*write_back) (struct media *media, uint64_t offset, uint64_t count);
+
   /* Take the byte locks with which qemu's tools and we tell each other how a
    * file is used.  ERR_LOCKED, naming the holder where that can be found
    * out, when another program's use excludes ours.  Held until close; a
@@ -167,6 +172,12 @@ extern int media_map (struct media *media, uint64_t offset, uint64_t count,
 
 extern void media_readahead (struct media *media, uint64_t offset,
                              uint64_t count) __attribute__ ((nonnull (1)));
+
+/* Without it, whoever writes much and flushes once waits for all of it then,
+ * doing nothing else.
+ */
+extern void media_write_back (struct media *media, uint64_t offset,
+                              uint64_t count) __attribute__ ((nonnull (1)));
 
 /* As ops->lock; 0 for a medium without one.  MEDIA_LOCK_WRITE is for media
  * that can be written, and cannot follow MEDIA_LOCK_READ.

@@ -255,6 +255,7 @@ write_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
       return -1;
     where += (end - i) * s->grain_size;
   }
+  media_write_back (s->media, piece->where, where - piece->where);
   return 0;
 }
 

@@ -215,12 +215,28 @@ append_grains (struct stream_export *s, const struct copy_piece *piece,
   return (ssize_t) count;
 }
 
+/* What was appended since sector FROM need not wait for the flush; but to the
+ * page that is not full more will be appended.
+ */
+#define PAGE_SECTORS 8
+
+static void
+write_back_since (struct stream_export *s, uint64_t from)
+{
+  const uint64_t start = from / PAGE_SECTORS * PAGE_SECTORS;
+  const uint64_t end = s->next / PAGE_SECTORS * PAGE_SECTORS;
+
+  media_write_back (s->media, sectors_to_bytes (start),
+                    sectors_to_bytes (end - start));
+}
+
 static int
 append_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
 {
   struct stream_export *s = opaque;
   const size_t nr = div_round_up (piece->count, s->grain_size);
   const uint64_t first = piece->offset / s->grain_size;
+  const uint64_t before = s->next;
   const uint8_t *from = piece->extra;
 
   for (size_t i = 0, end; i < nr; i = end) {
@@ -234,6 +250,7 @@ append_piece (void *opaque, struct copy_piece *piece, struct vmdk_error *err)
       return -1;
     from += count;
   }
+  write_back_since (s, before);
   return 0;
 }
 

@@ -126,7 +126,9 @@ test_write (void **state)
     assert_holds (&bench, "01abc5678xyz", 12);
     assert_int_equal (media_pwrite (bench.media, "!", 1, 15, &err), 0);
     assert_holds (&bench, "01abc5678xyz\0\0\0!", 16);
+    media_write_back (bench.media, 0, 16);
     assert_int_equal (media_flush (bench.media, &err), 0);
+    assert_holds (&bench, "01abc5678xyz\0\0\0!", 16);
 
     /* Who had it open sees the bytes, not the new size. */
     assert_int_equal (media_pread (other, buf, 3, 2, &err), 0);
@@ -293,7 +295,8 @@ struct puppet {
   struct media media;
   enum vmdk_error_kind fails; /* all fail so, if any */
   size_t nr_writes, largest;
-  uint64_t next; /* where the next write should go on */
+  uint64_t hinted; /* bytes, by media_write_back */
+  uint64_t next;   /* where the next write should go on */
 };
 
 static int
@@ -339,12 +342,20 @@ puppet_range (struct media *media, uint64_t offset, uint64_t count,
   return puppet_result (media, err);
 }
 
+static void
+puppet_write_back (struct media *media, uint64_t offset, uint64_t count)
+{
+  assert_in_range (offset + count, 1, media->size);
+  ((struct puppet *) media)->hinted += count;
+}
+
 static const struct media_ops bare_ops = { .pwrite = puppet_pwrite };
 static const struct media_ops full_ops = {
   .pwrite = puppet_pwrite,
   .reserve = puppet_range,
   .truncate = puppet_truncate,
   .punch = puppet_range,
+  .write_back = puppet_write_back,
 };
 
 #define MIB (UINT64_C (1024) * 1024)
@@ -407,6 +418,21 @@ test_size_after_failure (void **state)
   assert_int_equal (puppet.media.size, 10);
 }
 
+/* Only what is there can be on its way. */
+static void
+test_write_back (void **state)
+{
+  struct puppet puppet = { .media = { .ops = &full_ops, .size = 10 } };
+
+  (void) state;
+  media_write_back (&puppet.media, 2, 8);
+  assert_int_equal (puppet.hinted, 8);
+  media_write_back (&puppet.media, 2, 9);
+  media_write_back (&puppet.media, 10, 0);
+  media_write_back (&puppet.media, UINT64_MAX, 2);
+  assert_int_equal (puppet.hinted, 8);
+}
+
 static void
 test_bare (void **state)
 {
@@ -421,6 +447,7 @@ test_bare (void **state)
   assert_error (&err, ERR_UNSUPPORTED, "its size cannot be changed");
   assert_int_equal (puppet.media.size, 10);
   assert_int_equal (media_lock (&puppet.media, MEDIA_LOCK_WRITE, &err), 0);
+  media_write_back (&puppet.media, 0, 10);
 }
 
 /* The C library's, in whose place this comes, seldom writes less than it was
@@ -846,6 +873,7 @@ main (void)
     cmocka_unit_test (test_punch_writes_zeros),
     cmocka_unit_test (test_punch_fails),
     cmocka_unit_test (test_size_after_failure),
+    cmocka_unit_test (test_write_back),
     cmocka_unit_test (test_bare),
     cmocka_unit_test (test_short_writes),
     cmocka_unit_test (test_no_space),

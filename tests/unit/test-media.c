@@ -79,6 +79,7 @@ test_memory (void **state)
   assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
   media_readahead (media, 0, 6);
   media_readahead (media, 7, UINT64_MAX);
+  media_write_back (media, 0, 6);
   assert_true (media_same (media, media));
   assert_false (media_same (media, empty));
 }
