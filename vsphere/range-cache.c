@@ -42,7 +42,7 @@ struct slot {
   enum state state;
   struct range_file *file; /* unless EMPTY */
   uint64_t index;          /* of the block in its file */
-  uint8_t *bytes;          /* owned */
+  uint8_t *bytes;          /* owned; room for a block, or NULL */
   uint64_t tick;           /* last used, or put in the queue */
   unsigned waiters, pins;
   struct vmdk_error err; /* FAILED */
@@ -113,6 +113,16 @@ slot_empty (struct slot *slot)
   slot->bytes = NULL;
 }
 
+/* Its memory is kept for the next block: new pages are not free. */
+static void
+slot_reuse (struct slot *slot)
+{
+  uint8_t *bytes = steal_ptr (&slot->bytes);
+
+  slot_empty (slot);
+  slot->bytes = bytes;
+}
+
 static void
 load (struct range_cache *cache, struct slot *slot)
 {
@@ -120,17 +130,17 @@ load (struct range_cache *cache, struct slot *slot)
   const uint64_t offset = slot->index * cache->settings.block_size;
   const size_t count = block_count (file, slot->index);
   struct vmdk_error err;
-  uint8_t *bytes;
   int r;
 
   slot->state = LOADING;
   pthread_mutex_unlock (&cache->lock);
-  bytes = malloc (count);
-  r = bytes ? cache->settings.fetch (file->file, bytes, count, offset, &err)
-            : fail_memory (&err);
+  if (!slot->bytes)
+    slot->bytes = malloc (cache->settings.block_size);
+  r = slot->bytes
+        ? cache->settings.fetch (file->file, slot->bytes, count, offset, &err)
+        : fail_memory (&err);
   pthread_mutex_lock (&cache->lock);
 
-  slot->bytes = bytes;
   if (r == 0)
     slot->state = READY;
   else if (slot->waiters > 0) {
@@ -219,7 +229,7 @@ slot_take (struct range_cache *cache, bool wanted)
       best = s;
   }
   if (best)
-    slot_empty (best);
+    slot_reuse (best);
   return best;
 }
 
