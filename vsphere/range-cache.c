@@ -266,15 +266,14 @@ request_range (struct range_file *file, uint64_t first, uint64_t count)
 }
 
 /* A block, READY and pinned; those that follow it, up to END, are on their
- * way then.
+ * way then.  With the lock held, which is let go meanwhile.
  */
 static struct slot *
-block_get (struct range_file *file, uint64_t index, uint64_t end,
-           struct vmdk_error *err)
+block_await (struct range_file *file, uint64_t index, uint64_t end,
+             struct vmdk_error *err)
 {
   struct range_cache *cache = file->cache;
   struct slot *slot;
-  LOCK_FOR_SCOPE (&cache->lock);
 
   while (!(slot = block_request (file, index, true)))
     pthread_cond_wait (&cache->done, &cache->lock);
@@ -363,19 +362,31 @@ read_ahead (struct range_file *file, uint64_t first, uint64_t last)
   request_range (file, last + 1, r->window);
 }
 
-/* The blocks that are read are asked for before those ahead of them. */
-static int
-begin_read (struct range_file *file, uint64_t first, uint64_t end,
-            struct vmdk_error *err)
+/* The first block of a read, as block_await.  The blocks that are read are
+ * asked for before those ahead of them, and the first is waited for before
+ * anyone can load it: should it fail, that is told.
+ */
+static struct slot *
+block_first (struct range_file *file, uint64_t first, uint64_t end,
+             struct vmdk_error *err)
 {
   struct range_cache *cache = file->cache;
   LOCK_FOR_SCOPE (&cache->lock);
 
   if (start_threads (cache, err) == -1)
-    return -1;
+    return NULL;
   request_range (file, first, min_u64 (end - first, cache->nr_slots / 2));
   read_ahead (file, first, end - 1);
-  return 0;
+  return block_await (file, first, end, err);
+}
+
+static struct slot *
+block_next (struct range_file *file, uint64_t index, uint64_t end,
+            struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&file->cache->lock);
+
+  return block_await (file, index, end, err);
 }
 
 /* --------------------------------------------------------------------- */
@@ -389,14 +400,11 @@ range_file_read (struct range_file *file, void *buf, size_t count,
   const uint64_t end = div_round_up (offset + count, block);
   uint8_t *to = buf;
 
-  if (count == 0)
-    return 0;
-  if (begin_read (file, offset / block, end, err) == -1)
-    return -1;
   while (count > 0) {
     const size_t start = offset % block;
     const size_t n = min_u64 (count, block - start);
-    struct slot *slot = block_get (file, offset / block, end, err);
+    struct slot *slot =
+      (to == buf ? block_first : block_next) (file, offset / block, end, err);
 
     if (!slot)
       return -1;
