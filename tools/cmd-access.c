@@ -19,28 +19,36 @@ static const struct poptOption options[] = {
 };
 
 static int
-run (const struct command *command, int argc, const char **argv)
+check (const char **arguments)
 {
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 2, &arguments);
+  const bool list = strcmp (arguments[0], "list") == 0;
 
-  if (status != -1)
-    return status;
   if (!server_given ())
-    return usage_error (command, "server= is missing: which server?");
-  if (strcmp (arguments[0], "release") == 0)
-    return server_access_release (arguments[1], anyone);
-  if (strcmp (arguments[0], "list") != 0)
-    return usage_error (command, "'%s' is not list or release", arguments[0]);
-  if (arguments[1] || anyone)
-    return usage_error (command, "list shows all machines");
-  return server_access_list ();
+    return usage_error ("server= is missing: which server?");
+  if (!list && strcmp (arguments[0], "release") != 0)
+    return usage_error ("'%s' is not list or release", arguments[0]);
+  if (list && (arguments[1] || anyone))
+    return usage_error ("list shows all machines");
+  return -1;
+}
+
+static int
+run (const char **arguments, struct operation *operation)
+{
+  return strcmp (arguments[0], "list") == 0
+           ? server_access_list (operation)
+           : server_access_release (arguments[1], anyone, operation);
 }
 
 const struct command command_access = {
   .name = "access",
   .arguments = "list|release [VM] server=HOST ...",
+  .min = 1,
+  .max = 2,
   .summary = "Let a server's machine be moved again",
+  .options = options,
+  .check = check,
   .run = run,
+  .title = "access",
   .server = SERVER,
 };

@@ -8,58 +8,45 @@
 
 #include "tool-chain.h"
 
-static int dry_run;
-
 static const struct poptOption options[] = {
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say whether it is possible", NULL },
-  POPT_TABLEEND
+  OPTION_DRY_RUN ("Only say whether it is possible"), POPT_TABLEEND
 };
 
 static int
-attach (const struct pair *pair, struct operation *operation)
+attach (const struct pair *pair, const struct operation *operation)
 {
   struct vmdk_error err;
 
-  operation->dry_run = dry_run;
   if (disk_attach (pair->child.store, pair->child.name, pair->child.flags,
                    &pair->new_parent, operation, &err)
       == -1)
     return tell_failure (pair->child.text, &err);
   if (settings.json)
-    return print_json (
-      json_pack ("{s:o, s:o, s:b}", "file", json_text (pair->child.text),
-                 "parent", json_text (pair->hint), "attached", !dry_run));
-  if (dry_run)
+    return print_json (json_pack (
+      "{s:o, s:o, s:b}", "file", json_text (pair->child.text), "parent",
+      json_text (pair->hint), "attached", !settings.dry_run));
+  if (settings.dry_run)
     tell_note ("%s can be attached to %s", NAME (pair->child.text),
                NAME (pair->hint));
   return EXIT_DONE;
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
-  struct operation operation;
-  struct vmdk_error err;
-  struct pair pair;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
+  CLEANUP_PAIR struct pair pair = { 0 };
 
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  status = pair_find (&pair, arguments[1], arguments[0]) == 0
-             ? attach (&pair, &operation)
-             : EXIT_FAILED;
-  pair_free (&pair);
-  operation_end (&operation);
-  return status;
+  return pair_find (&pair, arguments[1], arguments[0]) == 0
+           ? attach (&pair, operation)
+           : EXIT_FAILED;
 }
 
 const struct command command_attach = {
   .name = "attach",
   .arguments = "PARENT CHILD",
+  .min = 2,
+  .max = 2,
   .summary = "Join a child made elsewhere to its parent",
+  .options = options,
   .run = run,
 };

@@ -13,8 +13,6 @@
 #include "forest.h"
 #include "tool.h"
 
-static const struct poptOption options[] = { POPT_TABLEEND };
-
 /* -- For programs ------------------------------------------------------- */
 
 static json_t *
@@ -127,40 +125,25 @@ print_all (const struct forest *forest)
 }
 
 static int
-look (const char *folder, const struct operation *operation)
+run (const char **arguments, struct operation *operation)
 {
   struct vmdk_error err;
-  CLEANUP_STORE struct store *store = store_dir_new (folder, &err);
+  CLEANUP_STORE struct store *store = store_dir_new (arguments[0], &err);
   struct forest forest;
   int status;
 
   if (!store || forest_read (store, operation, &forest, &err) == -1)
-    return tell_failure (folder, &err);
+    return tell_failure (arguments[0], &err);
   status = print_all (&forest);
   forest_free (&forest);
-  return status;
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  status = look (arguments[0], &operation);
-  operation_end (&operation);
   return status;
 }
 
 const struct command command_chain = {
   .name = "chain",
   .arguments = "FOLDER",
+  .min = 1,
+  .max = 1,
   .summary = "Show which disk of a folder is whose parent",
   .run = run,
 };

@@ -10,9 +10,10 @@
 
 #include "server.h"
 
-static const struct poptOption options[] = { POPT_TABLEEND };
-
 #define SINCE "since="
+
+/* Of the arguments, in either order. */
+static const char *disk, *since;
 
 static bool
 is_since (const char *word)
@@ -21,28 +22,34 @@ is_since (const char *word)
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+check (const char **arguments)
 {
-  const char **arguments, *disk, *since;
-  int status = options_parse (command, options, argc, argv, 1, 2, &arguments);
-
-  if (status != -1)
-    return status;
   if (!server_given ())
-    return usage_error (command, "server= is missing: only servers keep "
-                                 "track of changes");
+    return usage_error ("server= is missing: only servers keep track of "
+                        "changes");
   disk = arguments[is_since (arguments[0])];
   since = is_since (arguments[0]) ? arguments[0] : arguments[1];
   if (!disk || !is_since (since) || !since[strlen (SINCE)])
-    return usage_error (command, "since=CHANGEID is missing: since when?  '*' "
-                                 "is for all that was ever written");
-  return server_changed (disk, since + strlen (SINCE));
+    return usage_error ("since=CHANGEID is missing: since when?  '*' is for "
+                        "all that was ever written");
+  return -1;
+}
+
+static int
+run (const char **arguments, struct operation *operation)
+{
+  (void) arguments;
+  return server_changed (disk, since + strlen (SINCE), operation);
 }
 
 const struct command command_changed = {
   .name = "changed",
   .arguments = "DISK since=ID server=HOST ...",
+  .min = 1,
+  .max = 2,
   .summary = "Show which areas of a server's disk changed",
+  .check = check,
   .run = run,
+  .title = "changed",
   .server = SERVER_DISK,
 };

@@ -19,13 +19,12 @@
 /* Findings of one kind that are printed, without --all. */
 #define FEW 20
 
-static int repair, dry_run, data, accept_loss, all, look_at_chain, force, undo;
+static int repair, data, accept_loss, all, look_at_chain, force, undo;
 
 static const struct poptOption options[] = {
   { "repair", 'r', POPT_ARG_NONE, &repair, 0,
     "Mend what can be mended without guessing", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what --repair or --undo would do", NULL },
+  OPTION_DRY_RUN ("Only say what --repair or --undo would do"),
   { "data", 0, POPT_ARG_NONE, &data, 0,
     "Read all that is stored, too, and inflate it", NULL },
   { "accept-loss", 0, POPT_ARG_NONE, &accept_loss, 0,
@@ -192,6 +191,7 @@ print_result (const struct report *report, const struct check_result *result)
   const char *text = report->place->text;
   char leaked[32];
 
+  progress_hide ();
   print_more (result);
   if (result->nr_errors == 0 && result->nr_leaks == 0)
     printf ("%s: no errors%s\n", NAME (text),
@@ -450,9 +450,10 @@ undo_repair (const struct place *place, const struct operation *operation)
     tell_note ("%s, which nothing used, cannot be had back",
                size_text (nr_dropped, text, sizeof text));
   if (settings.json)
-    return print_json (json_pack (
-      "{s:I, s:b}", "dropped", (json_int_t) nr_dropped, "dry-run", dry_run));
-  if (!dry_run)
+    return print_json (json_pack ("{s:I, s:b}", "dropped",
+                                  (json_int_t) nr_dropped, "dry-run",
+                                  settings.dry_run));
+  if (!settings.dry_run)
     tell_note ("the old bytes are back; %s can be removed",
                NAME (place->text));
   return EXIT_DONE;
@@ -461,54 +462,45 @@ undo_repair (const struct place *place, const struct operation *operation)
 /* --------------------------------------------------------------------- */
 
 static int
-check_options (const struct command *command)
+check_options (const char **arguments)
 {
+  (void) arguments;
   if (undo && (repair || data || accept_loss || look_at_chain || force))
-    return usage_error (command, "--undo goes with no option but --dry-run");
+    return usage_error ("--undo goes with no option but --dry-run");
   if (look_at_chain && (data || accept_loss))
-    return usage_error (command, "--chain looks at no data");
+    return usage_error ("--chain looks at no data");
   if (accept_loss && !repair)
-    return usage_error (command, "--accept-loss is for --repair");
+    return usage_error ("--accept-loss is for --repair");
   if (force && !(look_at_chain && repair))
-    return usage_error (command, "--force is for --chain --repair");
-  if (dry_run && !repair && !undo)
-    return usage_error (command, "--dry-run is for --repair and --undo");
+    return usage_error ("--force is for --chain --repair");
+  if (settings.dry_run && !repair && !undo)
+    return usage_error ("--dry-run is for --repair and --undo");
   return -1;
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
-  struct operation operation;
   struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
 
-  if (status == -1)
-    status = check_options (command);
-  if (status != -1)
-    return status;
   if (place_find (&place, arguments[0], &err) == -1)
     return tell_failure (arguments[0], &err);
-  if (operation_begin (&operation,
-                       undo || look_at_chain ? NULL
-                       : repair              ? "Repairing"
-                                             : "Checking",
-                       &err)
-      == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = undo            ? undo_repair (&place, &operation)
-           : look_at_chain ? check_chain (&place, &operation)
-                           : check (&place, &operation);
-  operation_end (&operation);
-  return status;
+  if (undo)
+    return undo_repair (&place, operation);
+  if (look_at_chain)
+    return check_chain (&place, operation);
+  operation_show (operation, repair ? "Repairing" : "Checking");
+  return check (&place, operation);
 }
 
 const struct command command_check = {
   .name = "check",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "Find what is wrong with a disk, and repair it",
+  .options = options,
+  .check = check_options,
   .run = run,
 };

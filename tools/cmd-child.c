@@ -8,20 +8,13 @@
 
 #include "tool-chain.h"
 
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  const char **arguments;
-  const int status =
-    options_parse (command, child_options, argc, argv, 2, 2, &arguments);
-
-  return status == -1 ? make_child (command, arguments[0], arguments[1])
-                      : status;
-}
-
 const struct command command_child = {
   .name = "child",
   .arguments = "PARENT CHILD",
+  .min = 2,
+  .max = 2,
   .summary = "Make an empty child (redo log) over a disk",
-  .run = run,
+  .options = child_options,
+  .check = child_check,
+  .run = child_make,
 };

@@ -10,13 +10,12 @@
 #include "merge.h"
 #include "tool.h"
 
-static int remove_child, dry_run;
+static int remove_child;
 
 static const struct poptOption options[] = {
   { "unlink", 0, POPT_ARG_NONE, &remove_child, 0,
     "Remove the child afterwards", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what would be copied", NULL },
+  OPTION_DRY_RUN ("Only say what would be copied"),
   POPT_TABLEEND
 };
 
@@ -25,16 +24,17 @@ print (const struct place *place, const struct merge_report *report)
 {
   char copied[32], zeroed[32];
 
+  progress_hide ();
   if (settings.json)
     return print_json (json_pack (
       "{s:o, s:o, s:I, s:I, s:b}", "file", json_text (place->text), "parent",
       json_text (report->parent), "copied", (json_int_t) report->copied,
-      "zeroed", (json_int_t) report->zeroed, "dry-run", dry_run));
+      "zeroed", (json_int_t) report->zeroed, "dry-run", settings.dry_run));
   if (settings.quiet)
     return EXIT_DONE;
   printf ("%s: %s %s, %s zeroed\n", NAME (report->parent),
           size_text (report->copied, copied, sizeof copied),
-          dry_run ? "would be copied" : "copied",
+          settings.dry_run ? "would be copied" : "copied",
           size_text (report->zeroed, zeroed, sizeof zeroed));
   return print_finish ();
 }
@@ -60,18 +60,18 @@ remove_merged (const struct place *place, const struct operation *operation)
 }
 
 static int
-commit (const char *text, const struct operation *operation)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
   struct merge_report report = { 0 };
   struct vmdk_error err;
   int status;
 
-  if (place_find (&place, text, &err) == -1
+  if (place_find (&place, arguments[0], &err) == -1
       || disk_merge (place.store, place.name, place.flags, operation, &report,
                      &err)
            == -1)
-    status = tell_failure (text, &err);
+    status = tell_failure (arguments[0], &err);
   else
     status = print (&place, &report);
   if (status == EXIT_DONE && remove_child)
@@ -80,27 +80,13 @@ commit (const char *text, const struct operation *operation)
   return status;
 }
 
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, "Merging", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = commit (arguments[0], &operation);
-  operation_end (&operation);
-  return status;
-}
-
 const struct command command_commit = {
   .name = "commit",
   .arguments = "CHILD",
+  .min = 1,
+  .max = 1,
   .summary = "Merge a child into its parent",
+  .options = options,
   .run = run,
+  .title = "Merging",
 };

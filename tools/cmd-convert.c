@@ -22,7 +22,8 @@
 
 static char *type, *format, *level, *adapter, *hw_version;
 static char *grain_size, *zero_size, *threads, *stream_version;
-static int keep_metadata, overwrite, no_footer, dry_run;
+static int keep_metadata, overwrite, no_footer;
+static struct convert_rules rules; /* what they say */
 
 #define HIDDEN POPT_ARGFLAG_DOC_HIDDEN
 static const struct poptOption options[] = {
@@ -46,7 +47,7 @@ static const struct poptOption options[] = {
   { "stream-version", 0, POPT_ARG_STRING | HIDDEN, &stream_version, 0, NULL,
     "1|3" },
   { "no-footer", 0, POPT_ARG_NONE | HIDDEN, &no_footer, 0, NULL, NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0, "Only look and check", NULL },
+  OPTION_DRY_RUN ("Only look and check"),
   POPT_TABLEEND
 };
 
@@ -167,76 +168,70 @@ target_find (struct target *target, const char *text, const char *from,
 /* -- The options -------------------------------------------------------- */
 
 static int
-numbers_to_rules (const struct command *command, struct convert_rules *rules)
+numbers_to_rules (void)
 {
   int n;
 
   if (threads) {
     n = number_parse (threads, 1024);
     if (n < 1)
-      return usage_error (command, "--threads=%s is no number from 1 to 1024",
-                          threads);
-    rules->nr_threads = (unsigned) n;
+      return usage_error ("--threads=%s is no number from 1 to 1024", threads);
+    rules.nr_threads = (unsigned) n;
   }
   if (stream_version) {
     n = number_parse (stream_version, 3);
     if (n != 1 && n != 3)
-      return usage_error (command, "--stream-version=%s is not 1 or 3",
-                          stream_version);
-    rules->stream_version = (unsigned) n;
+      return usage_error ("--stream-version=%s is not 1 or 3", stream_version);
+    rules.stream_version = (unsigned) n;
   }
   return -1;
 }
 
 static int
-sizes_to_rules (const struct command *command, struct convert_rules *rules)
+sizes_to_rules (void)
 {
   struct vmdk_error err;
   uint64_t zero = CONVERT_ZERO_SIZE;
 
-  if ((grain_size && size_parse (grain_size, &rules->grain_size, &err) == -1)
+  if ((grain_size && size_parse (grain_size, &rules.grain_size, &err) == -1)
       || (zero_size && size_parse (zero_size, &zero, &err) == -1))
-    return usage_error (command, "%s", err.text);
+    return usage_error ("%s", err.text);
   if (zero != 0 && (!is_power_of_2 (zero) || zero < 512 || zero > 1 << 20))
-    return usage_error (command,
-                        "--zero-size=%s is not 0 or a power of two from 512 "
+    return usage_error ("--zero-size=%s is not 0 or a power of two from 512 "
                         "to 1M",
                         zero_size);
-  rules->zero_size = zero;
+  rules.zero_size = zero;
   return -1;
 }
 
-/* Returns -1 to go on, or an exit code. */
 static int
-words_to_rules (const struct command *command, struct convert_rules *rules)
+words_to_rules (void)
 {
-  int status = check_format (command, format);
+  int status = check_format (format);
 
-  *rules = (struct convert_rules){
+  rules = (struct convert_rules){
     .keep_metadata = keep_metadata,
     .overwrite = overwrite,
     .level = DEFLATE_DEFAULT_LEVEL,
     .no_footer = no_footer,
   };
   if (status == -1)
-    status = numbers_to_rules (command, rules);
+    status = numbers_to_rules ();
   if (status == -1)
-    status = sizes_to_rules (command, rules);
+    status = sizes_to_rules ();
   if (status != -1)
     return status;
-  if (type && !type_parse (type, rules))
-    return usage_error (command, "there is no type '%s'", type);
-  if (level && !deflate_level_parse (level, &rules->level))
-    return usage_error (command,
-                        "--level=%s is not fast, default, best, or a number "
+  if (type && !type_parse (type, &rules))
+    return usage_error ("there is no type '%s'", type);
+  if (level && !deflate_level_parse (level, &rules.level))
+    return usage_error ("--level=%s is not fast, default, best, or a number "
                         "from 1 to %d",
                         level, DEFLATE_BEST);
-  if (adapter && !(rules->adapter = disk_adapter_parse (adapter)))
-    return usage_error (command, "adapter %s is not ide, buslogic or lsilogic",
+  if (adapter && !(rules.adapter = disk_adapter_parse (adapter)))
+    return usage_error ("adapter %s is not ide, buslogic or lsilogic",
                         adapter);
-  if (hw_version && !(rules->hw_version = disk_hw_version_parse (hw_version)))
-    return usage_error (command,
-                        "hardware version %s is not esx65 or the like, nor a "
+  if (hw_version && !(rules.hw_version = disk_hw_version_parse (hw_version)))
+    return usage_error ("hardware version %s is not esx65 or the like, nor a "
                         "number",
                         hw_version);
   return -1;
@@ -244,18 +239,16 @@ words_to_rules (const struct command *command, struct convert_rules *rules)
 
 /* When the type is known. */
 static int
-check_rules (const struct command *command, const struct convert_rules *rules)
+check_rules (void)
 {
-  const bool stream = !rules->raw && rules->type == DISK_STREAM_OPTIMIZED;
+  const bool stream = !rules.raw && rules.type == DISK_STREAM_OPTIMIZED;
 
   if (!stream && (level || stream_version || no_footer))
-    return usage_error (command,
-                        "--level, --stream-version and --no-footer are for "
+    return usage_error ("--level, --stream-version and --no-footer are for "
                         "streamOptimized disks, not for %s ones",
-                        type_name (rules));
-  if (rules->raw && (adapter || hw_version || keep_metadata || grain_size))
-    return usage_error (command,
-                        "raw disks have no adapter, hardware version, "
+                        type_name (&rules));
+  if (rules.raw && (adapter || hw_version || keep_metadata || grain_size))
+    return usage_error ("raw disks have no adapter, hardware version, "
                         "metadata or grains");
   return -1;
 }
@@ -263,25 +256,41 @@ check_rules (const struct command *command, const struct convert_rules *rules)
 /* -- The command -------------------------------------------------------- */
 
 static int
-print (const char *text, const struct convert_rules *rules)
+check (const char **arguments)
 {
+  const int status = words_to_rules ();
+
+  if (status != -1)
+    return status;
+  if (server_has (arguments[0]) && server_has (arguments[1]))
+    return usage_error ("one of the two must be local: have the server copy "
+                        "its own disks");
+  if (server_has (arguments[1]) && (hw_version || grain_size || keep_metadata))
+    return usage_error ("--hwversion, --grain-size, --keep-metadata: the "
+                        "server decides that itself");
+  return -1;
+}
+
+static int
+print (const char *text)
+{
+  progress_hide ();
   if (settings.json)
     return print_json (json_pack ("{s:o, s:s, s:b}", "file", json_text (text),
-                                  "type", type_name (rules), "dry-run",
-                                  dry_run));
+                                  "type", type_name (&rules), "dry-run",
+                                  settings.dry_run));
   if (settings.quiet)
     return EXIT_DONE;
-  printf ("%s: %s%s\n", NAME (text), type_name (rules),
-          dry_run ? " (nothing was done)" : "");
+  printf ("%s: %s%s\n", NAME (text), type_name (&rules),
+          settings.dry_run ? " (nothing was done)" : "");
   return print_finish ();
 }
 
 static int
-convert (const struct command *command, const struct operation *operation,
-         const char *from, const char *to, struct convert_rules *rules)
+run (const char **arguments, struct operation *operation)
 {
-  const unsigned nr_threads = copy_threads (rules->nr_threads);
-  struct operation here = *operation;
+  const char *from = arguments[0], *to = arguments[1];
+  const unsigned nr_threads = copy_threads (rules.nr_threads);
   CLEANUP_SERVER_SOURCE struct server_source server = { NULL, NULL };
   CLEANUP_SOURCE struct source source = { 0 };
   CLEANUP_TARGET struct target target = { .fd = -1 };
@@ -289,7 +298,8 @@ convert (const struct command *command, const struct operation *operation,
   int status;
 
   if (server_has (from)
-        ? server_source_open (&server, from, &here, &source.source, &err) == -1
+        ? server_source_open (&server, from, operation, &source.source, &err)
+            == -1
         : source_find (&source, from, format, nr_threads, &err) == -1)
     return tell_failure (from, &err);
   if (server_has (to))
@@ -297,53 +307,32 @@ convert (const struct command *command, const struct operation *operation,
   else if (target_find (&target, to, from, nr_threads, &err) == -1)
     return tell_failure (to, &err);
   if (!type && !target.usual)
-    return usage_error (command, "which type shall %s have?  Say -t TYPE", to);
+    return usage_error ("which type shall %s have?  Say -t TYPE", to);
   if (!type)
-    (void) type_parse (target.usual, rules);
-  status = check_rules (command, rules);
+    (void) type_parse (target.usual, &rules);
+  status = check_rules ();
   if (status != -1)
     return status;
   if (server_has (to)
-        ? server_convert (&here, &source.source, to, rules, &err) == -1
-        : disk_convert (&here, &source.source, &target.target, rules, &err)
+        ? server_convert (operation, &source.source, to, &rules, &err) == -1
+        : disk_convert (operation, &source.source, &target.target, &rules,
+                        &err)
             == -1) {
     source_hint (format, &err);
     return tell_failure (NULL, &err);
   }
-  return target.fd == STDOUT_FILENO ? EXIT_DONE : print (to, rules);
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct convert_rules rules;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
-
-  if (status == -1)
-    status = words_to_rules (command, &rules);
-  if (status != -1)
-    return status;
-  if (server_has (arguments[0]) && server_has (arguments[1]))
-    return usage_error (command, "one of the two must be local: have the "
-                                 "server copy its own disks");
-  if (server_has (arguments[1]) && (hw_version || grain_size || keep_metadata))
-    return usage_error (command, "--hwversion, --grain-size, --keep-metadata: "
-                                 "the server decides that itself");
-  if (operation_begin (&operation, "convert", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = convert (command, &operation, arguments[0], arguments[1], &rules);
-  operation_end (&operation);
-  return status;
+  return target.fd == STDOUT_FILENO ? EXIT_DONE : print (to);
 }
 
 const struct command command_convert = {
   .name = "convert",
   .arguments = "SOURCE TARGET",
+  .min = 2,
+  .max = 2,
   .summary = "Copy a disk, into another type of disk",
+  .options = options,
+  .check = check,
   .run = run,
+  .title = "convert",
   .server = SERVER_DISK,
 };

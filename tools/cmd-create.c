@@ -10,6 +10,7 @@
 #include "server.h"
 
 static char *type, *adapter, *hw_version, *grain_size;
+static struct create_rules rules; /* what they say */
 
 static const struct poptOption options[] = {
   { "type", 't', POPT_ARG_STRING, &type, 0,
@@ -23,85 +24,72 @@ static const struct poptOption options[] = {
   POPT_TABLEEND
 };
 
-/* Returns -1 to go on, or an exit code. */
 static int
-words_to_rules (const struct command *command, const char *size,
-                struct create_rules *rules)
+check (const char **arguments)
 {
   struct vmdk_error err;
   const int found = type ? disk_type_parse (type) : 0;
 
-  *rules = (struct create_rules){ 0 };
   if (found == -1)
-    return usage_error (command, "there is no type '%s'", type);
-  rules->type = type              ? (enum disk_type) found
-                : server_given () ? DISK_VMFS_FLAT
-                                  : DISK_MONOLITHIC_SPARSE;
-  if (adapter && !(rules->adapter = disk_adapter_parse (adapter)))
-    return usage_error (command, "adapter %s is not ide, buslogic or lsilogic",
+    return usage_error ("there is no type '%s'", type);
+  rules.type = type              ? (enum disk_type) found
+               : server_given () ? DISK_VMFS_FLAT
+                                 : DISK_MONOLITHIC_SPARSE;
+  if (adapter && !(rules.adapter = disk_adapter_parse (adapter)))
+    return usage_error ("adapter %s is not ide, buslogic or lsilogic",
                         adapter);
-  if (hw_version && !(rules->hw_version = disk_hw_version_parse (hw_version)))
-    return usage_error (command,
-                        "hardware version %s is not esx65 or the like, nor a "
+  if (hw_version && !(rules.hw_version = disk_hw_version_parse (hw_version)))
+    return usage_error ("hardware version %s is not esx65 or the like, nor a "
                         "number",
                         hw_version);
-  if (size_parse (size, &rules->size, &err) == -1
+  if (size_parse (arguments[1], &rules.size, &err) == -1
       || (grain_size
-          && size_parse (grain_size, &rules->grain_size, &err) == -1))
-    return usage_error (command, "%s", err.text);
+          && size_parse (grain_size, &rules.grain_size, &err) == -1))
+    return usage_error ("%s", err.text);
+  if (server_has (arguments[0]) && (grain_size || hw_version))
+    return usage_error ("--grain-size, --hwversion: the server decides that "
+                        "itself");
   return -1;
 }
 
 static int
-print (const char *file, const struct create_rules *rules)
+print (const char *file)
 {
   char text[32];
 
   if (settings.json)
     return print_json (json_pack ("{s:o, s:s, s:I}", "file", json_text (file),
-                                  "type", disk_type_name (rules->type),
-                                  "capacity", (json_int_t) rules->size));
+                                  "type", disk_type_name (rules.type),
+                                  "capacity", (json_int_t) rules.size));
   if (settings.quiet)
     return EXIT_DONE;
-  printf ("%s: %s, %s\n", NAME (file), disk_type_name (rules->type),
-          size_text (rules->size, text, sizeof text));
+  printf ("%s: %s, %s\n", NAME (file), disk_type_name (rules.type),
+          size_text (rules.size, text, sizeof text));
   return print_finish ();
 }
 
 static int
-create (const char *text, const struct create_rules *rules)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
   struct vmdk_error err;
 
-  if (place_find (&place, text, &err) == -1
-      || disk_create (place.store, place.name, rules, &err) == -1)
-    return tell_failure (text, &err);
-  return print (text, rules);
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct create_rules rules;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
-
-  if (status == -1)
-    status = words_to_rules (command, arguments[1], &rules);
-  if (status != -1)
-    return status;
-  if (server_has (arguments[0]) && (grain_size || hw_version))
-    return usage_error (command, "--grain-size, --hwversion: the server "
-                                 "decides that itself");
-  return server_has (arguments[0]) ? server_create (arguments[0], &rules)
-                                   : create (arguments[0], &rules);
+  if (server_has (arguments[0]))
+    return server_create (arguments[0], &rules, operation);
+  if (place_find (&place, arguments[0], &err) == -1
+      || disk_create (place.store, place.name, &rules, &err) == -1)
+    return tell_failure (arguments[0], &err);
+  return print (arguments[0]);
 }
 
 const struct command command_create = {
   .name = "create",
   .arguments = "DISK SIZE",
+  .min = 2,
+  .max = 2,
   .summary = "Make a new disk",
+  .options = options,
+  .check = check,
   .run = run,
   .server = SERVER_DISK,
 };

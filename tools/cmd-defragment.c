@@ -10,12 +10,8 @@
 #include "defragment.h"
 #include "server.h"
 
-static int dry_run;
-
 static const struct poptOption options[] = {
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say how scattered the disk is", NULL },
-  POPT_TABLEEND
+  OPTION_DRY_RUN ("Only say how scattered the disk is"), POPT_TABLEEND
 };
 
 static int
@@ -23,7 +19,7 @@ print_report_json (const char *file, const struct defragment_report *r)
 {
   return print_json (
     json_pack ("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file",
-               json_text (file), "dry-run", dry_run, "size-before",
+               json_text (file), "dry-run", settings.dry_run, "size-before",
                (json_int_t) r->size_before, "size-after",
                (json_int_t) r->size_after, "grains", (json_int_t) r->nr_grains,
                "breaks-before", (json_int_t) r->nr_breaks_before,
@@ -43,11 +39,12 @@ print_report (const char *file, const struct defragment_report *r)
 {
   char before[32], after[32];
 
+  progress_hide ();
   if (settings.json)
     return print_report_json (file, r);
   if (settings.quiet)
     return EXIT_DONE;
-  if (dry_run)
+  if (settings.dry_run)
     printf ("%s: %.1f %% of its grains are out of order\n", NAME (file),
             percent (r, r->nr_breaks_before));
   else
@@ -67,45 +64,30 @@ print_report (const char *file, const struct defragment_report *r)
 }
 
 static int
-defragment (const char *text, const struct operation *operation,
-            struct defragment_report *report)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
-  struct vmdk_error err;
-
-  if (place_find (&place, text, &err) == -1
-      || disk_defragment (place.store, place.name, place.flags, operation,
-                          report, &err)
-           == -1)
-    return tell_failure (text, &err);
-  return EXIT_DONE;
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
   struct defragment_report report;
   struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
 
-  if (status != -1)
-    return status;
   if (server_has (arguments[0]))
-    return server_defragment (arguments[0], dry_run);
-  if (operation_begin (&operation, "defragment", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = defragment (arguments[0], &operation, &report);
-  operation_end (&operation);
-  return status == EXIT_DONE ? print_report (arguments[0], &report) : status;
+    return server_defragment (arguments[0], operation);
+  if (place_find (&place, arguments[0], &err) == -1
+      || disk_defragment (place.store, place.name, place.flags, operation,
+                          &report, &err)
+           == -1)
+    return tell_failure (arguments[0], &err);
+  return print_report (arguments[0], &report);
 }
 
 const struct command command_defragment = {
   .name = "defragment",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "Bring the grains of a disk into its order",
+  .options = options,
   .run = run,
+  .title = "defragment",
   .server = SERVER_DISK,
 };

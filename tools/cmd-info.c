@@ -17,8 +17,6 @@
 #include "server.h"
 #include "survey.h"
 
-static const struct poptOption options[] = { POPT_TABLEEND };
-
 /* -- For programs ------------------------------------------------------- */
 
 static json_t *
@@ -316,7 +314,7 @@ show (const char *text, struct disk *disk, const struct survey *survey)
 /* --------------------------------------------------------------------- */
 
 static int
-look (const struct operation *operation, const char *text)
+look (const char *text, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
   CLEANUP_DISK struct disk *disk = NULL;
@@ -325,6 +323,7 @@ look (const struct operation *operation, const char *text)
 
   if (place_open (&place, text, false, &err) == -1)
     return tell_failure (text, &err);
+  operation->rules.open.lock = false;
   disk =
     disk_open (place.store, place.name, place.flags, &operation->rules, &err);
   if (!disk || disk_survey (disk, operation, &survey, &err) == -1)
@@ -335,29 +334,19 @@ look (const struct operation *operation, const char *text)
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status != -1)
-    return status;
-  if (server_has (arguments[0]))
-    return server_info (arguments[0]);
-  if (operation_begin (&operation, "info", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.rules.open.lock = false;
-  status = look (&operation, arguments[0]);
-  operation_end (&operation);
-  return status;
+  return server_has (arguments[0]) ? server_info (arguments[0], operation)
+                                   : look (arguments[0], operation);
 }
 
 const struct command command_info = {
   .name = "info",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "Show what a disk is made of",
   .run = run,
+  .title = "info",
   .server = SERVER_DISK,
 };

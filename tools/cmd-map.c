@@ -15,8 +15,6 @@
 #include "layout.h"
 #include "tool.h"
 
-static const struct poptOption options[] = { POPT_TABLEEND };
-
 struct printer {
   size_t nr_links;
   size_t nr_pieces;
@@ -137,7 +135,7 @@ print_object (void *opaque, const struct layout_piece *piece)
 /* --------------------------------------------------------------------- */
 
 static int
-look (const struct operation *operation, const char *text)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_PLACE struct place place = { 0 };
   CLEANUP_DISK struct disk *disk = NULL;
@@ -145,43 +143,28 @@ look (const struct operation *operation, const char *text)
   struct vmdk_error err;
   int r;
 
-  if (place_find (&place, text, &err) == -1)
-    return tell_failure (text, &err);
+  if (place_find (&place, arguments[0], &err) == -1)
+    return tell_failure (arguments[0], &err);
   disk =
     disk_open (place.store, place.name, place.flags, &operation->rules, &err);
   if (!disk)
-    return tell_failure (text, &err);
+    return tell_failure (arguments[0], &err);
   printer.nr_links = chain_nr_links (disk_chain (disk));
   r = disk_layout (disk, settings.json ? print_object : print_line, &printer,
                    &err);
   free (printer.file);
   if (r == -1)
-    return tell_failure (text, &err);
+    return tell_failure (arguments[0], &err);
   if (settings.json)
     puts ("]");
   return print_finish ();
 }
 
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  status = look (&operation, arguments[0]);
-  operation_end (&operation);
-  return status;
-}
-
 const struct command command_map = {
   .name = "map",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "List which ranges have data, and where",
   .run = run,
 };

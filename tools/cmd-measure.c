@@ -14,6 +14,7 @@
 
 static char *type, *format, *grain_size, *name;
 static int exact;
+static struct convert_rules rules = { .level = DEFLATE_DEFAULT_LEVEL };
 
 static const struct poptOption options[] = {
   { "type", 't', POPT_ARG_STRING, &type, 0,
@@ -30,18 +31,18 @@ static const struct poptOption options[] = {
 };
 
 static int
-words_to_rules (const struct command *command, struct convert_rules *rules)
+check (const char **arguments)
 {
-  const int status = check_format (command, format);
+  const int status = check_format (format);
   struct vmdk_error err;
 
-  *rules = (struct convert_rules){ .level = DEFLATE_DEFAULT_LEVEL };
+  (void) arguments;
   if (status != -1)
     return status;
-  if (!type_parse (type ? type : "monolithicSparse", rules))
-    return usage_error (command, "there is no type '%s'", type);
-  if (grain_size && size_parse (grain_size, &rules->grain_size, &err) == -1)
-    return usage_error (command, "%s", err.text);
+  if (!type_parse (type ? type : "monolithicSparse", &rules))
+    return usage_error ("there is no type '%s'", type);
+  if (grain_size && size_parse (grain_size, &rules.grain_size, &err) == -1)
+    return usage_error ("%s", err.text);
   return -1;
 }
 
@@ -50,6 +51,7 @@ print (const struct measure *measure)
 {
   char required[32], all[32];
 
+  progress_hide ();
   if (settings.json)
     return print_json (
       json_pack ("{s:I, s:I}", "required", (json_int_t) measure->required,
@@ -71,47 +73,32 @@ name_of_copy (const struct source *source)
 }
 
 static int
-measure (const struct operation *operation, const char *from,
-         const struct convert_rules *rules)
+run (const char **arguments, struct operation *operation)
 {
   CLEANUP_SOURCE struct source source = { 0 };
-  struct measure result;
+  struct measure measure;
   struct vmdk_error err;
 
-  if (source_find (&source, from, format, copy_threads (0), &err) == -1)
-    return tell_failure (from, &err);
-  if (disk_measure (operation, &source.source, name_of_copy (&source), rules,
-                    exact, &result, &err)
+  if (source_find (&source, arguments[0], format, copy_threads (0), &err)
+      == -1)
+    return tell_failure (arguments[0], &err);
+  if (disk_measure (operation, &source.source, name_of_copy (&source), &rules,
+                    exact, &measure, &err)
       == -1) {
     source_hint (format, &err);
-    return tell_failure (from, &err);
+    return tell_failure (arguments[0], &err);
   }
-  return print (&result);
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct convert_rules rules;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status == -1)
-    status = words_to_rules (command, &rules);
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, "measure", &err) == -1)
-    return tell_failure (NULL, &err);
-  status = measure (&operation, arguments[0], &rules);
-  operation_end (&operation);
-  return status;
+  return print (&measure);
 }
 
 const struct command command_measure = {
   .name = "measure",
   .arguments = "SOURCE",
+  .min = 1,
+  .max = 1,
   .summary = "Say how much room a copy would take",
+  .options = options,
+  .check = check,
   .run = run,
+  .title = "measure",
 };

@@ -10,8 +10,6 @@
 #include "metadata.h"
 #include "tool.h"
 
-static const struct poptOption options[] = { POPT_TABLEEND };
-
 static void
 add_to_json (void *opaque, const char *key, const char *value)
 {
@@ -92,7 +90,13 @@ change (const struct place *place, const char *key, const char *value,
 static const struct verb {
   const char *word;
   int nr_arguments;
-} verbs[] = { { "list", 1 }, { "get", 2 }, { "set", 3 }, { "delete", 2 } };
+  bool changes;
+} verbs[] = {
+  { "list", 1, false },
+  { "get", 2, false },
+  { "set", 3, true },
+  { "delete", 2, true },
+};
 
 static const struct verb *
 verb_find (const char *word)
@@ -104,51 +108,41 @@ verb_find (const char *word)
 }
 
 static int
-act (const struct verb *verb, const char **arguments,
-     const struct operation *operation)
+check (const char **arguments)
 {
-  CLEANUP_PLACE struct place place = { 0 };
-  struct vmdk_error err;
-  const bool changes =
-    strcmp (verb->word, "set") == 0 || strcmp (verb->word, "delete") == 0;
-
-  if (place_find (&place, arguments[0], &err) == -1)
-    return tell_failure (arguments[0], &err);
-  return changes ? change (&place, arguments[1], arguments[2], operation)
-                 : look (&place, arguments[1], operation);
-}
-
-static int
-run (const struct command *command, int argc, const char **argv)
-{
-  struct operation operation;
-  struct vmdk_error err;
-  const struct verb *verb;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 2, 4, &arguments);
+  const struct verb *verb = verb_find (arguments[0]);
   int nr = 0;
 
-  if (status != -1)
-    return status;
-  verb = verb_find (arguments[0]);
   if (!verb)
-    return usage_error (command, "'%s' is not list, get, set or delete",
-                        arguments[0]);
+    return usage_error ("'%s' is not list, get, set or delete", arguments[0]);
   while (arguments[nr + 1])
     nr++;
   if (nr != verb->nr_arguments)
-    return usage_error (command, "too %s arguments for %s",
+    return usage_error ("too %s arguments for %s",
                         nr < verb->nr_arguments ? "few" : "many", verb->word);
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  status = act (verb, arguments + 1, &operation);
-  operation_end (&operation);
-  return status;
+  return -1;
+}
+
+/* VERB DISK [KEY [VALUE]] */
+static int
+run (const char **arguments, struct operation *operation)
+{
+  CLEANUP_PLACE struct place place = { 0 };
+  struct vmdk_error err;
+
+  if (place_find (&place, arguments[1], &err) == -1)
+    return tell_failure (arguments[1], &err);
+  return verb_find (arguments[0])->changes
+           ? change (&place, arguments[2], arguments[3], operation)
+           : look (&place, arguments[2], operation);
 }
 
 const struct command command_meta = {
   .name = "meta",
   .arguments = "list|get|set|delete DISK [KEY [VALUE]]",
+  .min = 2,
+  .max = 4,
   .summary = "Read and change the disk database",
+  .check = check,
   .run = run,
 };

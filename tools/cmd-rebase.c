@@ -8,15 +8,14 @@
 
 #include "tool-chain.h"
 
-static int unsafe, no_parent, dry_run;
+static int unsafe, no_parent;
 
 static const struct poptOption options[] = {
   { "unsafe", 'u', POPT_ARG_NONE, &unsafe, 0,
     "Change the hint only, whatever the contents", NULL },
   { "no-parent", 0, POPT_ARG_NONE, &no_parent, 0,
     "Make it a disk of its own (no NEWPARENT then)", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what would be copied", NULL },
+  OPTION_DRY_RUN ("Only say what would be copied"),
   POPT_TABLEEND
 };
 
@@ -25,15 +24,16 @@ print (const struct pair *pair, uint64_t copied)
 {
   char size[32];
 
+  progress_hide ();
   if (settings.json)
     return print_json (
       json_pack ("{s:o, s:o, s:I, s:b}", "file", json_text (pair->child.text),
                  "parent", pair->hint ? json_text (pair->hint) : json_null (),
-                 "copied", (json_int_t) copied, "dry-run", dry_run));
+                 "copied", (json_int_t) copied, "dry-run", settings.dry_run));
   if (settings.quiet || unsafe)
     return EXIT_DONE;
   printf ("%s %s\n", size_text (copied, size, sizeof size),
-          dry_run ? "would be copied" : "copied");
+          settings.dry_run ? "would be copied" : "copied");
   return print_finish ();
 }
 
@@ -54,32 +54,32 @@ rebase (const struct pair *pair, const struct operation *operation)
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+check (const char **arguments)
 {
-  struct operation operation;
-  struct vmdk_error err;
-  struct pair pair;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 2, &arguments);
+  return !arguments[1] == !no_parent
+           ? usage_error ("name the new parent, or say --no-parent")
+           : -1;
+}
 
-  if (status != -1)
-    return status;
-  if (!arguments[1] == !no_parent)
-    return usage_error (command, "name the new parent, or say --no-parent");
-  if (operation_begin (&operation, unsafe ? NULL : "Rebasing", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = pair_find (&pair, arguments[0], arguments[1]) == 0
-             ? rebase (&pair, &operation)
-             : EXIT_FAILED;
-  pair_free (&pair);
-  operation_end (&operation);
-  return status;
+static int
+run (const char **arguments, struct operation *operation)
+{
+  CLEANUP_PAIR struct pair pair = { 0 };
+
+  if (!unsafe)
+    operation_show (operation, "Rebasing");
+  return pair_find (&pair, arguments[0], arguments[1]) == 0
+           ? rebase (&pair, operation)
+           : EXIT_FAILED;
 }
 
 const struct command command_rebase = {
   .name = "rebase",
   .arguments = "CHILD [NEWPARENT]",
+  .min = 1,
+  .max = 2,
   .summary = "Give a child another parent, or none",
+  .options = options,
+  .check = check,
   .run = run,
 };

@@ -13,13 +13,12 @@
 #include "server.h"
 #include "tool-files.h"
 
-static int children, dry_run;
+static int children;
 
 static const struct poptOption options[] = {
   { "children", 0, POPT_ARG_NONE, &children, 0,
     "Let its children in the folder follow", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what would be renamed", NULL },
+  OPTION_DRY_RUN ("Only say what would be renamed"),
   POPT_TABLEEND
 };
 
@@ -62,7 +61,7 @@ rename_disk (const struct place *from, const struct place *to, bool same,
       == -1)
     status = tell_failure (from->text, &err);
   else
-    status = print_files (&report, dry_run);
+    status = print_files (&report);
   if (status == EXIT_DONE && !children && report.nr_children > 0)
     tell_note ("%s still names its parent %s: vmdkit rebase --unsafe, or "
                "rename with --children, mends that",
@@ -94,34 +93,32 @@ find_and_rename (const char *old, const char *new,
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+check (const char **arguments)
 {
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 2, 2, &arguments);
-
-  if (status != -1)
-    return status;
   if (server_has (arguments[0]) != server_has (arguments[1]))
-    return usage_error (command, "both names are the server's, or none: to "
-                                 "bring a disk there or back, convert it");
+    return usage_error ("both names are the server's, or none: to bring a "
+                        "disk there or back, convert it");
   if (server_has (arguments[0]) && children)
-    return usage_error (command, "--children: the server decides that itself");
-  if (server_has (arguments[0]))
-    return server_rename (arguments[0], arguments[1], dry_run);
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = find_and_rename (arguments[0], arguments[1], &operation);
-  operation_end (&operation);
-  return status;
+    return usage_error ("--children: the server decides that itself");
+  return -1;
+}
+
+static int
+run (const char **arguments, struct operation *operation)
+{
+  return server_has (arguments[0])
+           ? server_rename (arguments[0], arguments[1], operation)
+           : find_and_rename (arguments[0], arguments[1], operation);
 }
 
 const struct command command_rename = {
   .name = "rename",
   .arguments = "OLD NEW",
+  .min = 2,
+  .max = 2,
   .summary = "Rename a disk with all its files",
+  .options = options,
+  .check = check,
   .run = run,
   .server = SERVER_DISK,
 };

@@ -12,15 +12,10 @@
 #include "tool-chain.h"
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
-  const char **arguments;
-  int status =
-    options_parse (command, child_options, argc, argv, 2, 2, &arguments);
+  const int status = child_make (arguments, operation);
 
-  if (status != -1)
-    return status;
-  status = make_child (command, arguments[0], arguments[1]);
   if (status == EXIT_DONE && !settings.json)
     tell_note ("%s reads as %s did; point the virtual machine to it, or "
                "commit it when it is right",
@@ -31,6 +26,10 @@ run (const struct command *command, int argc, const char **argv)
 const struct command command_rollback = {
   .name = "rollback",
   .arguments = "SNAPSHOT NEWCHILD",
+  .min = 2,
+  .max = 2,
   .summary = "Go back to a snapshot, in a new child",
+  .options = child_options,
+  .check = child_check,
   .run = run,
 };

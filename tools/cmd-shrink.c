@@ -9,13 +9,12 @@
 #include "server.h"
 #include "shrink.h"
 
-static int punch, dry_run;
+static int punch;
 
 static const struct poptOption options[] = {
   { "punch", 0, POPT_ARG_NONE, &punch, 0,
     "Only make holes in the files; move and cut nothing", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what would be given back", NULL },
+  OPTION_DRY_RUN ("Only say what would be given back"),
   POPT_TABLEEND
 };
 
@@ -24,7 +23,7 @@ print_report_json (const char *file, const struct shrink_report *r)
 {
   return print_json (json_pack (
     "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "file", json_text (file),
-    "dry-run", dry_run, "size-before", (json_int_t) r->size_before,
+    "dry-run", settings.dry_run, "size-before", (json_int_t) r->size_before,
     "size-after", (json_int_t) r->size_after, "zeros", (json_int_t) r->zeros,
     "kept-zeros", (json_int_t) r->kept, "moved", (json_int_t) r->moved,
     "punched", (json_int_t) r->punched));
@@ -44,6 +43,7 @@ print_report (const char *file, const struct shrink_report *r)
 {
   char before[32], after[32];
 
+  progress_hide ();
   if (settings.json)
     return print_report_json (file, r);
   if (settings.quiet)
@@ -51,7 +51,8 @@ print_report (const char *file, const struct shrink_report *r)
   if (r->size_before == r->size_after && r->punched == 0)
     printf ("%s: there is nothing to give back\n", NAME (file));
   else
-    printf ("%s: %s%s, was %s\n", NAME (file), dry_run ? "would be " : "",
+    printf ("%s: %s%s, was %s\n", NAME (file),
+            settings.dry_run ? "would be " : "",
             size_text (r->size_after, after, sizeof after),
             size_text (r->size_before, before, sizeof before));
   print_amount ("Zeros given back", r->zeros);
@@ -62,47 +63,39 @@ print_report (const char *file, const struct shrink_report *r)
 }
 
 static int
-shrink (const char *text, const struct operation *operation,
-        struct shrink_report *report)
+check (const char **arguments)
 {
-  CLEANUP_PLACE struct place place = { 0 };
-  struct vmdk_error err;
-
-  if (place_find (&place, text, &err) == -1
-      || disk_shrink (place.store, place.name, place.flags, punch, operation,
-                      report, &err)
-           == -1)
-    return tell_failure (text, &err);
-  return EXIT_DONE;
+  return server_has (arguments[0]) && punch
+           ? usage_error ("--punch: the server decides that itself")
+           : -1;
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
-  struct operation operation;
+  CLEANUP_PLACE struct place place = { 0 };
   struct shrink_report report;
   struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
 
-  if (status != -1)
-    return status;
-  if (server_has (arguments[0]) && punch)
-    return usage_error (command, "--punch: the server decides that itself");
   if (server_has (arguments[0]))
-    return server_shrink (arguments[0], dry_run);
-  if (operation_begin (&operation, "shrink", &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = shrink (arguments[0], &operation, &report);
-  operation_end (&operation);
-  return status == EXIT_DONE ? print_report (arguments[0], &report) : status;
+    return server_shrink (arguments[0], operation);
+  if (place_find (&place, arguments[0], &err) == -1
+      || disk_shrink (place.store, place.name, place.flags, punch, operation,
+                      &report, &err)
+           == -1)
+    return tell_failure (arguments[0], &err);
+  return print_report (arguments[0], &report);
 }
 
 const struct command command_shrink = {
   .name = "shrink",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "Give back room that holds only zeros",
+  .options = options,
+  .check = check,
   .run = run,
+  .title = "shrink",
   .server = SERVER_DISK,
 };

@@ -7,13 +7,12 @@
 #include "server.h"
 #include "tool-files.h"
 
-static int force, dry_run;
+static int force;
 
 static const struct poptOption options[] = {
   { "force", 'f', POPT_ARG_NONE, &force, 0,
     "Also if a child in the folder needs it", NULL },
-  { "dry-run", 'n', POPT_ARG_NONE, &dry_run, 0,
-    "Only say what would be removed", NULL },
+  OPTION_DRY_RUN ("Only say what would be removed"),
   POPT_TABLEEND
 };
 
@@ -30,7 +29,7 @@ unlink_disk (const char *text, const struct operation *operation)
            == -1)
     status = tell_failure (text, &err);
   else
-    status = print_files (&report, dry_run);
+    status = print_files (&report);
   for (size_t i = 0; status == EXIT_DONE && i < report.nr_children; i++)
     tell_note ("%s has lost its parent", NAME (report.children[i]));
   files_report_free (&report);
@@ -38,29 +37,19 @@ unlink_disk (const char *text, const struct operation *operation)
 }
 
 static int
-run (const struct command *command, int argc, const char **argv)
+run (const char **arguments, struct operation *operation)
 {
-  struct operation operation;
-  struct vmdk_error err;
-  const char **arguments;
-  int status = options_parse (command, options, argc, argv, 1, 1, &arguments);
-
-  if (status != -1)
-    return status;
-  if (server_has (arguments[0]))
-    return server_unlink (arguments[0], dry_run);
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  operation.dry_run = dry_run;
-  status = unlink_disk (arguments[0], &operation);
-  operation_end (&operation);
-  return status;
+  return server_has (arguments[0]) ? server_unlink (arguments[0], operation)
+                                   : unlink_disk (arguments[0], operation);
 }
 
 const struct command command_unlink = {
   .name = "unlink",
   .arguments = "DISK",
+  .min = 1,
+  .max = 1,
   .summary = "Remove a disk with all its files",
+  .options = options,
   .run = run,
   .server = SERVER_DISK,
 };

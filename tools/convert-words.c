@@ -85,12 +85,11 @@ type_name (const struct convert_rules *rules)
 }
 
 int
-check_format (const struct command *command, const char *format)
+check_format (const char *format)
 {
   if (!format || strcmp (format, "raw") == 0 || strcmp (format, "vmdk") == 0)
     return -1;
-  return usage_error (command, "the source's format is vmdk or raw, not %s",
-                      format);
+  return usage_error ("the source's format is vmdk or raw, not %s", format);
 }
 
 int

@@ -39,7 +39,7 @@ extern bool type_parse (const char *word, struct convert_rules *rules);
 extern const char *type_name (const struct convert_rules *rules);
 
 /* Returns -1 to go on, or an exit code. */
-extern int check_format (const struct command *command, const char *format);
+extern int check_format (const char *format);
 
 /* -1: TEXT is no number from 0 to MAX. */
 extern int number_parse (const char *text, int max);

@@ -131,11 +131,32 @@ unknown_command (const char *name)
 }
 
 static int
-command_run (const char *name, int argc, const char **argv)
+command_run (const struct command *command, int argc, const char **argv)
+{
+  struct operation operation;
+  struct vmdk_error err;
+  const char **arguments;
+  int status = options_parse (command, argc, argv, &arguments);
+
+  if (status == -1 && command->check)
+    status = command->check (arguments);
+  if (status != -1)
+    return status;
+  if (operation_begin (&operation, &err) == -1)
+    return tell_failure (NULL, &err);
+  if (command->title)
+    operation_show (&operation, command->title);
+  status = command->run (arguments, &operation);
+  operation_end (&operation);
+  return status;
+}
+
+static int
+name_run (const char *name, int argc, const char **argv)
 {
   const struct command *command = command_find (name);
 
-  return command ? command->run (command, argc, argv) : unknown_command (name);
+  return command ? command_run (command, argc, argv) : unknown_command (name);
 }
 
 /* `vmdkit help NAME' is `vmdkit NAME --help'. */
@@ -145,7 +166,7 @@ help (const char *name)
   const char *argv[] = { name, "--help", NULL };
 
   if (name)
-    return command_run (name, 2, argv);
+    return name_run (name, 2, argv);
   print_commands ();
   return print_finish ();
 }
@@ -167,7 +188,7 @@ dispatch (int argc, const char **argv)
     printf ("vmdkit %s\n", PACKAGE_VERSION);
     return print_finish ();
   }
-  return command_run (word, argc - 1, argv + 1);
+  return name_run (word, argc - 1, argv + 1);
 }
 
 int

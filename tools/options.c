@@ -29,6 +29,7 @@ static struct {
   char *parent, **search, **devices;
 } given;
 
+static const struct command *command; /* the one that runs */
 static enum progress_mode progress_mode;
 static struct resources *resources;
 
@@ -95,7 +96,7 @@ whole_word (const char *word)
 
 /* ARGV as popt shall see it: with the name that its help shows. */
 static const char **
-copy_arguments (const struct command *command, int argc, const char **argv)
+copy_arguments (int argc, const char **argv)
 {
   static char name[64];
   const char **copy = calloc ((size_t) argc + 1, sizeof *copy);
@@ -113,7 +114,7 @@ copy_arguments (const struct command *command, int argc, const char **argv)
 }
 
 int
-usage_error (const struct command *command, const char *format, ...)
+usage_error (const char *format, ...)
 {
   char text[ERROR_TEXT_SIZE], safe[ERROR_TEXT_SIZE];
   va_list args;
@@ -130,7 +131,7 @@ usage_error (const struct command *command, const char *format, ...)
 }
 
 static int
-print_help (const struct command *command, poptContext context)
+print_help (poptContext context)
 {
   poptPrintHelp (context, stdout, 0);
   fputs (OPEN_OPTIONS_HELP, stdout);
@@ -155,24 +156,22 @@ static const char *const lock_words[] = { "on", "off", NULL };
 
 /* What the words mean. */
 static int
-settings_set (const struct command *command)
+settings_set (void)
 {
   const int color = word_find (given.color, when_words);
   const int progress = word_find (given.progress, progress_words);
   const int lock = word_find (given.lock, lock_words);
 
   if (color == -1)
-    return usage_error (command, "--color=%s is not auto, always or never",
+    return usage_error ("--color=%s is not auto, always or never",
                         given.color);
   if (progress == -1)
-    return usage_error (command,
-                        "--progress=%s is not auto, always, never or json",
+    return usage_error ("--progress=%s is not auto, always, never or json",
                         given.progress);
   if (lock == -1)
-    return usage_error (command, "--lock=%s is not on or off", given.lock);
+    return usage_error ("--lock=%s is not on or off", given.lock);
   if (given.parent && given.single_link)
-    return usage_error (command,
-                        "--parent and --single-link exclude each other");
+    return usage_error ("--parent and --single-link exclude each other");
   settings.json = given.json;
   settings.quiet = given.quiet;
   settings.verbose = given.verbose;
@@ -185,8 +184,7 @@ settings_set (const struct command *command)
 }
 
 static int
-parse (const struct command *command, poptContext context, int min, int max,
-       const char ***arguments)
+parse (poptContext context, const char ***arguments)
 {
   static const char *none[] = { NULL };
   int r, count = 0;
@@ -194,9 +192,9 @@ parse (const struct command *command, poptContext context, int min, int max,
   while ((r = poptGetNextOpt (context)) >= 0)
     ;
   if (r == OPTION_HELP)
-    return print_help (command, context);
+    return print_help (context);
   if (r < -1)
-    return usage_error (command, "%s: %s",
+    return usage_error ("%s: %s",
                         poptBadOption (context, POPT_BADOPTION_NOALIAS),
                         poptStrerror (r));
   *arguments = poptGetArgs (context);
@@ -204,34 +202,40 @@ parse (const struct command *command, poptContext context, int min, int max,
     *arguments = none;
   while ((*arguments)[count])
     count++;
-  if (count < min)
-    return usage_error (command, "too few arguments");
-  if (count > max)
-    return usage_error (command, "too many arguments: '%s'",
-                        (*arguments)[max]);
+  if (count < command->min)
+    return usage_error ("too few arguments");
+  if (count > command->max)
+    return usage_error ("too many arguments: '%s'",
+                        (*arguments)[command->max]);
   if (command->server == SERVER_DISK && server_given ()
       && !server_has ((*arguments)[0])
       && !(count > 1 && server_has ((*arguments)[1])))
-    return usage_error (command, "no disk of the server is named: write "
-                                 "'[DATASTORE] FOLDER/DISK.vmdk'");
-  return settings_set (command);
+    return usage_error ("no disk of the server is named: write "
+                        "'[DATASTORE] FOLDER/DISK.vmdk'");
+  return settings_set ();
 }
 
 /* The context and the tables live on: the operands are in it. */
 int
-options_parse (const struct command *command, const struct poptOption *options,
-               int argc, const char **argv, int min, int max,
+options_parse (const struct command *wanted, int argc, const char **argv,
                const char ***arguments)
 {
+  static const struct poptOption none[] = { POPT_TABLEEND };
   static struct poptOption all[4];
   static const char **copy;
   static poptContext context;
   char usage[256];
   int status;
 
-  all[0] = (struct poptOption){
-    NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *) options, 0, NULL, NULL
-  };
+  command = wanted;
+  all[0] = (struct poptOption){ NULL,
+                                0,
+                                POPT_ARG_INCLUDE_TABLE,
+                                command->options ? (void *) command->options
+                                                 : (void *) none,
+                                0,
+                                NULL,
+                                NULL };
   all[1] = (struct poptOption){ NULL,
                                 0,
                                 POPT_ARG_INCLUDE_TABLE,
@@ -243,7 +247,7 @@ options_parse (const struct command *command, const struct poptOption *options,
     NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *) open_options, 0, NULL, NULL
   };
   all[3] = (struct poptOption) POPT_TABLEEND;
-  copy = copy_arguments (command, argc, argv);
+  copy = copy_arguments (argc, argv);
   status = copy ? server_words_take (command, &argc, copy) : -1;
   if (status != -1)
     return status;
@@ -255,7 +259,7 @@ options_parse (const struct command *command, const struct poptOption *options,
   snprintf (usage, sizeof usage, "[OPTION...] %s\n%s", command->arguments,
             command->summary);
   poptSetOtherOptionHelp (context, usage);
-  return parse (command, context, min, max, arguments);
+  return parse (context, arguments);
 }
 
 /* --------------------------------------------------------------------- */
@@ -280,10 +284,9 @@ log_wanted (void *opaque, enum log_topic topic)
 }
 
 int
-operation_begin (struct operation *operation, const char *title,
-                 struct vmdk_error *err)
+operation_begin (struct operation *operation, struct vmdk_error *err)
 {
-  *operation = (struct operation){ 0 };
+  *operation = (struct operation){ .dry_run = settings.dry_run };
   resources = resources_new (DEFAULT_TABLE_BUDGET, DEFAULT_GRAIN_BUDGET, err);
   if (!resources)
     return -1;
@@ -303,9 +306,13 @@ operation_begin (struct operation *operation, const char *title,
     .search = (const char *const *) given.search,
     .nr_search = list_length (given.search),
   };
-  if (title)
-    progress_begin (operation, title, progress_mode);
   return 0;
+}
+
+void
+operation_show (struct operation *operation, const char *title)
+{
+  progress_begin (operation, title, progress_mode);
 }
 
 void

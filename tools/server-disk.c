@@ -47,8 +47,8 @@ job_start (struct job *job, const struct operation *operation,
 
 struct wish {
   const char *title;
+  const char *done;      /* what is said then */
   bool checked, removed; /* see remote_check_unused */
-  bool dry_run;
   int (*work) (struct job *job, const struct wish *wish,
                struct vmdk_error *err);
   uint64_t size;
@@ -63,39 +63,41 @@ work (struct job *job, const struct wish *wish, struct vmdk_error *err)
       && remote_check_unused (job->remote, job->text, wish->removed, err)
            == -1)
     return -1;
-  return wish->dry_run ? 0 : wish->work (job, wish, err);
+  return job->operation->dry_run ? 0 : wish->work (job, wish, err);
 }
 
 /* Returns an exit code. */
 static int
-run (const char *text, const struct wish *wish)
+do_work (const char *text, const struct wish *wish,
+         struct operation *operation)
 {
-  struct operation operation;
   struct vmdk_error err;
   struct job job;
   int r;
 
-  if (operation_begin (&operation, wish->title, &err) == -1)
-    return tell_failure (NULL, &err);
-  r = job_start (&job, &operation, text, &err);
+  operation_show (operation, wish->title);
+  r = job_start (&job, operation, text, &err);
   if (r == 0)
     r = work (&job, wish, &err);
   job_end (&job);
-  operation_end (&operation);
+  progress_hide ();
   return r == -1 ? tell_failure (text, &err) : EXIT_DONE;
 }
 
-/* What was done, in a few words. */
 static int
-print_done (int status, const char *text, const char *done, bool dry_run)
+run (const char *text, const struct wish *wish, struct operation *operation)
 {
+  const int status = do_work (text, wish, operation);
+
   if (status != EXIT_DONE)
     return status;
   if (settings.json)
     return print_json (json_pack ("{s:o, s:s, s:b}", "file", json_text (text),
-                                  "done", done, "dry-run", dry_run));
+                                  "done", wish->done, "dry-run",
+                                  settings.dry_run));
   if (!settings.quiet)
-    printf ("%s: %s%s\n", NAME (text), dry_run ? "would be " : "", done);
+    printf ("%s: %s%s\n", NAME (text), settings.dry_run ? "would be " : "",
+            wish->done);
   return print_finish ();
 }
 
@@ -106,7 +108,8 @@ do_create (struct job *job, const struct wish *wish, struct vmdk_error *err)
 }
 
 int
-server_create (const char *text, const struct create_rules *rules)
+server_create (const char *text, const struct create_rules *rules,
+               struct operation *operation)
 {
   const struct new_disk disk = {
     .capacity = rules->size,
@@ -128,7 +131,7 @@ server_create (const char *text, const struct create_rules *rules)
           "another type, and convert it");
     return tell_failure (text, &err);
   }
-  status = run (text, &wish);
+  status = do_work (text, &wish, operation);
   if (status != EXIT_DONE)
     return status;
   if (settings.json)
@@ -148,17 +151,17 @@ do_grow (struct job *job, const struct wish *wish, struct vmdk_error *err)
 }
 
 int
-server_grow (const char *text, uint64_t size, bool dry_run)
+server_grow (const char *text, uint64_t size, struct operation *operation)
 {
   const struct wish wish = {
     .title = "grow",
+    .done = "grown",
     .checked = true,
-    .dry_run = dry_run,
     .work = do_grow,
     .size = size,
   };
 
-  return print_done (run (text, &wish), text, "grown", dry_run);
+  return run (text, &wish, operation);
 }
 
 static int
@@ -169,16 +172,16 @@ do_shrink (struct job *job, const struct wish *wish, struct vmdk_error *err)
 }
 
 int
-server_shrink (const char *text, bool dry_run)
+server_shrink (const char *text, struct operation *operation)
 {
   const struct wish wish = {
     .title = "shrink",
+    .done = "shrunk",
     .checked = true,
-    .dry_run = dry_run,
     .work = do_shrink,
   };
 
-  return print_done (run (text, &wish), text, "shrunk", dry_run);
+  return run (text, &wish, operation);
 }
 
 static int
@@ -190,16 +193,16 @@ do_defragment (struct job *job, const struct wish *wish,
 }
 
 int
-server_defragment (const char *text, bool dry_run)
+server_defragment (const char *text, struct operation *operation)
 {
   const struct wish wish = {
     .title = "defragment",
+    .done = "defragmented",
     .checked = true,
-    .dry_run = dry_run,
     .work = do_defragment,
   };
 
-  return print_done (run (text, &wish), text, "defragmented", dry_run);
+  return run (text, &wish, operation);
 }
 
 static int
@@ -209,18 +212,18 @@ do_rename (struct job *job, const struct wish *wish, struct vmdk_error *err)
 }
 
 int
-server_rename (const char *old, const char *new, bool dry_run)
+server_rename (const char *old, const char *new, struct operation *operation)
 {
   const struct wish wish = {
     .title = "rename",
+    .done = "renamed",
     .checked = true,
     .removed = true,
-    .dry_run = dry_run,
     .work = do_rename,
     .new = new,
   };
 
-  return print_done (run (old, &wish), old, "renamed", dry_run);
+  return run (old, &wish, operation);
 }
 
 static int
@@ -231,17 +234,17 @@ do_unlink (struct job *job, const struct wish *wish, struct vmdk_error *err)
 }
 
 int
-server_unlink (const char *text, bool dry_run)
+server_unlink (const char *text, struct operation *operation)
 {
   const struct wish wish = {
     .title = "unlink",
+    .done = "removed",
     .checked = true,
     .removed = true,
-    .dry_run = dry_run,
     .work = do_unlink,
   };
 
-  return print_done (run (text, &wish), text, "removed", dry_run);
+  return run (text, &wish, operation);
 }
 
 /* --------------------------------------------------------------------- */
@@ -416,20 +419,14 @@ look_at (struct remote *remote, const char *text,
 }
 
 int
-server_info (const char *text)
+server_info (const char *text, struct operation *operation)
 {
-  struct operation operation;
   struct vmdk_error err;
-  struct remote *remote;
-  int status;
+  struct remote *remote = server_remote (operation, &err);
+  const int status =
+    remote ? look_at (remote, text, operation) : tell_failure (text, &err);
 
-  if (operation_begin (&operation, "info", &err) == -1)
-    return tell_failure (NULL, &err);
-  remote = server_remote (&operation, &err);
-  status =
-    remote ? look_at (remote, text, &operation) : tell_failure (text, &err);
   remote_free (remote);
-  operation_end (&operation);
   return status;
 }
 
@@ -477,19 +474,14 @@ ask_changed (struct remote *remote, const char *text, const char *since)
 }
 
 int
-server_changed (const char *text, const char *since)
+server_changed (const char *text, const char *since,
+                struct operation *operation)
 {
-  struct operation operation;
   struct vmdk_error err;
-  struct remote *remote;
-  int status;
-
-  if (operation_begin (&operation, "changed", &err) == -1)
-    return tell_failure (NULL, &err);
-  remote = server_remote (&operation, &err);
-  status =
+  struct remote *remote = server_remote (operation, &err);
+  const int status =
     remote ? ask_changed (remote, text, since) : tell_failure (text, &err);
+
   remote_free (remote);
-  operation_end (&operation);
   return status;
 }

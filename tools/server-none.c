@@ -52,79 +52,87 @@ server_makes (enum disk_type type)
 }
 
 int
-server_create (const char *text, const struct create_rules *rules)
+server_create (const char *text, const struct create_rules *rules,
+               struct operation *operation)
 {
+  (void) operation;
   (void) text;
   (void) rules;
   return refuse ();
 }
 
 int
-server_grow (const char *text, uint64_t size, bool dry_run)
+server_grow (const char *text, uint64_t size, struct operation *operation)
 {
   (void) text;
   (void) size;
-  (void) dry_run;
+  (void) operation;
   return refuse ();
 }
 
 int
-server_shrink (const char *text, bool dry_run)
+server_shrink (const char *text, struct operation *operation)
 {
   (void) text;
-  (void) dry_run;
+  (void) operation;
   return refuse ();
 }
 
 int
-server_defragment (const char *text, bool dry_run)
+server_defragment (const char *text, struct operation *operation)
 {
   (void) text;
-  (void) dry_run;
+  (void) operation;
   return refuse ();
 }
 
 int
-server_rename (const char *old, const char *new, bool dry_run)
+server_rename (const char *old, const char *new, struct operation *operation)
 {
   (void) old;
   (void) new;
-  (void) dry_run;
+  (void) operation;
   return refuse ();
 }
 
 int
-server_unlink (const char *text, bool dry_run)
+server_unlink (const char *text, struct operation *operation)
 {
   (void) text;
-  (void) dry_run;
+  (void) operation;
   return refuse ();
 }
 
 int
-server_info (const char *text)
+server_info (const char *text, struct operation *operation)
 {
+  (void) operation;
   (void) text;
   return refuse ();
 }
 
 int
-server_changed (const char *text, const char *since)
+server_changed (const char *text, const char *since,
+                struct operation *operation)
 {
+  (void) operation;
   (void) text;
   (void) since;
   return refuse ();
 }
 
 int
-server_access_list (void)
+server_access_list (struct operation *operation)
 {
+  (void) operation;
   return refuse ();
 }
 
 int
-server_access_release (const char *vm, bool anyone)
+server_access_release (const char *vm, bool anyone,
+                       struct operation *operation)
 {
+  (void) operation;
   (void) vm;
   (void) anyone;
   return refuse ();

@@ -28,7 +28,7 @@ is_wanted (int argc, const char **argv)
 
 /* Secrets are blanked where they stand, which is where ps looks. */
 static int
-take_all (const struct command *command, int *argc, const char **argv)
+take_all (int *argc, const char **argv)
 {
   struct vmdk_error err;
   int kept = 1;
@@ -39,12 +39,12 @@ take_all (const struct command *command, int *argc, const char **argv)
     if (!options || !remote_word_is_known (argv[i]))
       argv[kept++] = argv[i];
     else if (remote_words_add (&words, (char *) argv[i], &err) == -1)
-      return usage_error (command, "%s", err.text);
+      return usage_error ("%s", err.text);
   }
   argv[kept] = NULL;
   *argc = kept;
   if (remote_words_check (&words, &err) == -1)
-    return usage_error (command, "%s", err.text);
+    return usage_error ("%s", err.text);
   return -1;
 }
 
@@ -54,11 +54,10 @@ server_words_take (const struct command *command, int *argc, const char **argv)
   if (!is_wanted (*argc, argv))
     return -1;
   if (command->server == LOCAL_ONLY)
-    return usage_error (command,
-                        "this is for local disks; serve a server's disk with "
+    return usage_error ("this is for local disks; serve a server's disk with "
                         "nbdkit's vmdk plugin, or convert it");
   given = true;
-  return take_all (command, argc, argv);
+  return take_all (argc, argv);
 }
 
 bool
@@ -205,37 +204,28 @@ release (struct remote *remote, bool anyone, struct vmdk_error *err)
 }
 
 int
-server_access_list (void)
+server_access_list (struct operation *operation)
 {
-  struct operation operation;
   struct vmdk_error err;
-  struct remote *remote;
-  int status;
+  struct remote *remote = server_remote (operation, &err);
+  const int status = remote ? list (remote, &err) : tell_failure (NULL, &err);
 
-  if (operation_begin (&operation, "access", &err) == -1)
-    return tell_failure (NULL, &err);
-  remote = server_remote (&operation, &err);
-  status = remote ? list (remote, &err) : tell_failure (NULL, &err);
   remote_free (remote);
-  operation_end (&operation);
   return status;
 }
 
 int
-server_access_release (const char *vm, bool anyone)
+server_access_release (const char *vm, bool anyone,
+                       struct operation *operation)
 {
-  struct operation operation;
   struct vmdk_error err;
-  struct remote *remote;
+  struct remote *remote = NULL;
   int status;
 
   if (vm && server_set_vm (vm, &err) == -1)
     return tell_failure (NULL, &err);
-  if (operation_begin (&operation, "access", &err) == -1)
-    return tell_failure (NULL, &err);
-  remote = server_remote (&operation, &err);
+  remote = server_remote (operation, &err);
   status = remote ? release (remote, anyone, &err) : tell_failure (NULL, &err);
   remote_free (remote);
-  operation_end (&operation);
   return status;
 }

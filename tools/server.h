@@ -27,18 +27,23 @@ extern bool server_given (void);
 /* Whether TEXT is meant to be a disk of the server. */
 extern bool server_has (const char *text);
 
-extern int server_create (const char *text, const struct create_rules *rules);
-extern int server_grow (const char *text, uint64_t size, bool dry_run);
-extern int server_shrink (const char *text, bool dry_run);
-extern int server_defragment (const char *text, bool dry_run);
-extern int server_rename (const char *old, const char *new, bool dry_run);
-extern int server_unlink (const char *text, bool dry_run);
-extern int server_info (const char *text);
-extern int server_changed (const char *text, const char *since);
+extern int server_create (const char *text, const struct create_rules *rules,
+                          struct operation *operation);
+extern int server_grow (const char *text, uint64_t size,
+                        struct operation *operation);
+extern int server_shrink (const char *text, struct operation *operation);
+extern int server_defragment (const char *text, struct operation *operation);
+extern int server_rename (const char *old, const char *new,
+                          struct operation *operation);
+extern int server_unlink (const char *text, struct operation *operation);
+extern int server_info (const char *text, struct operation *operation);
+extern int server_changed (const char *text, const char *since,
+                           struct operation *operation);
 
-extern int server_access_list (void);
+extern int server_access_list (struct operation *operation);
 /* VM may be NULL: that of the words.  ANYONE: whoever did it. */
-extern int server_access_release (const char *vm, bool anyone);
+extern int server_access_release (const char *vm, bool anyone,
+                                  struct operation *operation);
 
 /* -- For convert --------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ pair_free (struct pair *pair)
 /* -- New children ------------------------------------------------------- */
 
 static char *type, *grain_size;
+static struct child_rules rules; /* what they say */
 
 const struct poptOption child_options[] = {
   { "type", 't', POPT_ARG_STRING, &type, 0,
@@ -56,26 +57,25 @@ const struct poptOption child_options[] = {
   POPT_TABLEEND
 };
 
-/* Returns -1 to go on, or an exit code. */
-static int
-words_to_rules (const struct command *command, struct child_rules *rules)
+int
+child_check (const char **arguments)
 {
   struct vmdk_error err;
   const int found =
     type ? disk_type_parse (type) : (int) DISK_MONOLITHIC_SPARSE;
 
+  (void) arguments;
   if (found == -1)
-    return usage_error (command, "there is no type '%s'", type);
-  *rules = (struct child_rules){ .type = (enum disk_type) found };
-  if (grain_size && size_parse (grain_size, &rules->grain_size, &err) == -1)
-    return usage_error (command, "%s", err.text);
+    return usage_error ("there is no type '%s'", type);
+  rules.type = (enum disk_type) found;
+  if (grain_size && size_parse (grain_size, &rules.grain_size, &err) == -1)
+    return usage_error ("%s", err.text);
   return -1;
 }
 
 /* The parent is only read. */
 static int
-create (const struct pair *pair, const struct child_rules *rules,
-        const struct operation *operation)
+create (const struct pair *pair, const struct operation *operation)
 {
   CLEANUP_DISK struct disk *parent = NULL;
   struct vmdk_error err;
@@ -85,35 +85,23 @@ create (const struct pair *pair, const struct child_rules *rules,
   if (!parent)
     return tell_failure (pair->parent.text, &err);
   if (disk_create_child (pair->child.store, pair->child.name, parent,
-                         pair->hint, rules, &err)
+                         pair->hint, &rules, &err)
       == -1)
     return tell_failure (pair->child.text, &err);
   if (settings.json)
     return print_json (json_pack (
       "{s:o, s:o, s:s, s:I}", "file", json_text (pair->child.text), "parent",
-      json_text (pair->hint), "type", disk_type_name (rules->type), "capacity",
+      json_text (pair->hint), "type", disk_type_name (rules.type), "capacity",
       (json_int_t) disk_size (parent)));
   return EXIT_DONE;
 }
 
 int
-make_child (const struct command *command, const char *parent,
-            const char *child)
+child_make (const char **arguments, struct operation *operation)
 {
-  struct child_rules rules;
-  struct operation operation;
-  struct vmdk_error err;
-  struct pair pair;
-  int status = words_to_rules (command, &rules);
+  CLEANUP_PAIR struct pair pair = { 0 };
 
-  if (status != -1)
-    return status;
-  if (operation_begin (&operation, NULL, &err) == -1)
-    return tell_failure (NULL, &err);
-  status = pair_find (&pair, child, parent) == 0
-             ? create (&pair, &rules, &operation)
-             : EXIT_FAILED;
-  pair_free (&pair);
-  operation_end (&operation);
-  return status;
+  return pair_find (&pair, arguments[1], arguments[0]) == 0
+           ? create (&pair, operation)
+           : EXIT_FAILED;
 }

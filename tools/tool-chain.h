@@ -8,12 +8,12 @@
 #include "rebase.h"
 #include "tool.h"
 
-/* Make CHILD over PARENT, as the options say, and say so.  Returns an exit
- * code.
+/* What commands that make a child are: see struct command.  child_make makes
+ * the second argument over the first, and says so.
  */
 extern const struct poptOption child_options[];
-extern int make_child (const struct command *command, const char *parent,
-                       const char *child);
+extern int child_check (const char **arguments);
+extern int child_make (const char **arguments, struct operation *operation);
 
 /* A child and the parent that it is to have. */
 struct pair {
@@ -22,11 +22,10 @@ struct pair {
   struct new_parent new_parent; /* borrows */
 };
 
-/* PARENT NULL: only the child.  pair_free also after a failure, which has
- * been told.
- */
+/* PARENT NULL: only the child.  A failure has been told. */
 extern int pair_find (struct pair *pair, const char *child,
                       const char *parent);
 extern void pair_free (struct pair *pair);
+#define CLEANUP_PAIR __attribute__ ((cleanup (pair_free)))
 
 #endif /* VMDKIT_TOOL_CHAIN_H */

@@ -7,7 +7,7 @@
 #include "tool-files.h"
 
 static int
-print_files_json (const struct files_report *report, bool dry_run)
+print_files_json (const struct files_report *report)
 {
   json_t *files = json_array (), *children = json_array ();
 
@@ -21,22 +21,23 @@ print_files_json (const struct files_report *report, bool dry_run)
   for (size_t i = 0; i < report->nr_children; i++)
     json_array_append_new (children, json_text (report->children[i]));
   return print_json (json_pack ("{s:o, s:o, s:b}", "files", files, "children",
-                                children, "dry-run", dry_run));
+                                children, "dry-run", settings.dry_run));
 }
 
 int
-print_files (const struct files_report *report, bool dry_run)
+print_files (const struct files_report *report)
 {
   if (settings.json)
-    return print_files_json (report, dry_run);
-  for (size_t i = 0; (dry_run || settings.verbose) && i < report->nr_files;
-       i++) {
+    return print_files_json (report);
+  for (size_t i = 0;
+       (settings.dry_run || settings.verbose) && i < report->nr_files; i++) {
     const struct renamed_file *file = &report->files[i];
 
     if (file->new)
       print_field (file->old, "%s", file->new);
     else
-      print_field (dry_run ? "Would remove" : "Removed", "%s", file->old);
+      print_field (settings.dry_run ? "Would remove" : "Removed", "%s",
+                   file->old);
   }
   return print_finish ();
 }

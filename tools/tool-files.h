@@ -11,6 +11,6 @@
 /* Say which files were renamed or removed, with --verbose, --dry-run and
  * --json.  Returns an exit code.
  */
-extern int print_files (const struct files_report *report, bool dry_run);
+extern int print_files (const struct files_report *report);
 
 #endif /* VMDKIT_TOOL_FILES_H */

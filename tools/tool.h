@@ -2,13 +2,15 @@
 
 /* What the commands of vmdkit share.
  *
- * A command is one file, cmd-NAME.c, with one struct command.  It parses its
- * options (popt), calls one function of core, and prints what came of it.  If
- * a loop over grains appears here, it belongs below.
+ * A command is one file, cmd-NAME.c, with one struct command: its options
+ * (popt), a check of what they say together, and its work, which is to call
+ * one function of core and to print what came of it.  If a loop over grains
+ * appears here, it belongs below.
  *
- * main.c finds the command; options.c has the options that all commands
- * understand; server.c has the words that name a server; open.c turns what a user writes into a store and a name;
- * output.c prints for people and as JSON; progress.c draws the bar.
+ * main.c finds the command and runs it; options.c has the options that all
+ * commands understand; server.c has the words that name a server; open.c turns
+ * what a user writes into a store and a name; output.c prints for people and
+ * as JSON; progress.c draws the bar.
  */
 
 #ifndef VMDKIT_TOOL_H
@@ -40,8 +42,25 @@ enum exit_code {
 struct command {
   const char *name;
   const char *arguments; /* "[-t TYPE] DISK SIZE" */
+  int min, max;          /* how many of them there are */
   const char *summary;   /* one line, no full stop */
-  int (*run) (const struct command *command, int argc, const char **argv);
+
+  /* Its own, beside those of all commands; ends with POPT_TABLEEND.  What
+   * they point to should be static: strings that popt makes are never freed.
+   * Options that come more than once: POPT_ARG_ARGV.  NULL: none.
+   */
+  const struct poptOption *options;
+
+  /* Whether options and operands make sense.  Returns -1 to go on, or what
+   * usage_error returned; nothing was opened yet.  What it makes of them is
+   * as static as they are.  NULL: they do.
+   */
+  int (*check) (const char **arguments);
+
+  /* The work: returns an exit code.  ARGUMENTS end with NULL. */
+  int (*run) (const char **arguments, struct operation *operation);
+  const char *title; /* see operation_show; NULL: that is for run to say */
+
   enum { LOCAL_ONLY, SERVER_DISK, SERVER } server; /* see server.h */
 };
 
@@ -52,44 +71,52 @@ extern const struct command *const commands[];
 
 /* -- Options ------------------------------------------------------------ */
 
-/* Parse ARGV with OPTIONS (ending with POPT_TABLEEND, may be empty) beside
- * the common ones (--json, --progress, --color, --quiet, --verbose, --help,
- * and those that say how disks are opened: --parent, --search, --ignore-cid,
- * --allow-outside, ...).  *arguments gets the operands, NULL-terminated, at
- * least MIN and at most MAX; they live until the program ends.
+/* Parse ARGV: the command's options and the common ones, --json, --progress,
+ * --color, --quiet, --verbose, --help, and how disks are opened,
+ * --parent, --search, --ignore-cid, --allow-outside, ...  *arguments gets the
+ * operands, NULL-terminated; they live until the program ends.
  * Returns -1 to go on, or an exit code: usage errors and --help are dealt
- * with.  What the options point to should be static: strings that popt makes
- * are never freed.  Options that come more than once: POPT_ARG_ARGV.
+ * with.
  */
-extern int options_parse (const struct command *command,
-                          const struct poptOption *options, int argc,
-                          const char **argv, int min, int max,
-                          const char ***arguments);
+extern int options_parse (const struct command *command, int argc,
+                          const char **argv, const char ***arguments);
 
-/* A wrong command line that options_parse could not notice: "vmdkit info:
- * TEXT", and how to get help.  Returns EXIT_USAGE.
+/* A wrong command line: "vmdkit info: TEXT", and how to get help.  Returns
+ * EXIT_USAGE.
  */
-extern int usage_error (const struct command *command, const char *format, ...)
-  __attribute__ ((format (printf, 2, 3)));
+extern int usage_error (const char *format, ...)
+  __attribute__ ((format (printf, 1, 2)));
 
 /* What the common options said. */
 struct settings {
   bool json, quiet, verbose;
   bool lock;
+  int dry_run; /* only with OPTION_DRY_RUN */
 };
 extern struct settings settings;
 
-/* An operation with the rules that the common options stand for, messages to
- * stderr, and a progress bar titled TITLE where one is wanted.  From then on
- * Ctrl-C (and SIGTERM, SIGHUP) asks the operation to stop, through its
- * progress callback, so that it can clean up; the second one kills.  TITLE
- * NULL: a quick look, without progress, that signals just kill.
- * Valid until operation_end, which also removes the bar.
+/* For the options of a command. */
+#define OPTION_DRY_RUN(help)                                        \
+  {                                                                 \
+    "dry-run", 'n', POPT_ARG_NONE, &settings.dry_run, 0, help, NULL \
+  }
+
+/* An operation as the common options want it, with messages to stderr: a quick
+ * look without progress, which signals just kill.  Valid until operation_end.
  */
-extern int operation_begin (struct operation *operation, const char *title,
+extern int operation_begin (struct operation *operation,
                             struct vmdk_error *err)
   __attribute__ ((warn_unused_result));
 extern void operation_end (struct operation *operation);
+
+/* It takes long: show a progress bar titled TITLE where one is wanted.  From
+ * then on Ctrl-C (and SIGTERM, SIGHUP) asks the operation to stop, through its
+ * progress callback, so that it can clean up; the second one kills.
+ * operation_end takes the bar away; progress_hide does, too, until there is
+ * more progress: before anything is printed.
+ */
+extern void operation_show (struct operation *operation, const char *title);
+extern void progress_hide (void);
 
 /* "10G", "512M", "1T", "4096s" (sectors), "1000000" (bytes).  ERR_ARGUMENT
  * says what is wrong with TEXT.
@@ -186,9 +213,6 @@ enum progress_mode {
 extern void progress_begin (struct operation *operation, const char *title,
                             enum progress_mode mode);
 extern void progress_end (void);
-
-/* Take the bar off the terminal; it comes back with the next progress. */
-extern void progress_hide (void);
 
 /* The signal that asked an operation to stop; 0: none. */
 extern int progress_signal (void);
