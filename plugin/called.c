@@ -12,15 +12,28 @@
 
 #include "called.h"
 
+/* nbdkit looks for NAME_debug_FLAG; each is one variable under all names. */
+#define ALSO_AS(name, flag)                        \
+  extern NBDKIT_DLL_PUBLIC int name##_debug_##flag \
+    __attribute__ ((alias ("vmdk_debug_" #flag)))
+
+#define FLAG(flag)                                \
+  extern NBDKIT_DLL_PUBLIC int vmdk_debug_##flag; \
+  int vmdk_debug_##flag = 0;                      \
+  ALSO_AS (vddk, flag);                           \
+  ALSO_AS (nfc, flag)
+
+FLAG (open);
+FLAG (tables);
+FLAG (grains);
+
 /* Flags of the vddk plugin, with which programs that know it call it.  They
  * have nothing to show here.
  */
-extern int vddk_debug_datapath, vddk_debug_diskinfo, vddk_debug_extents,
-  vddk_debug_stats;
-NBDKIT_DLL_PUBLIC int vddk_debug_datapath = 0;
-NBDKIT_DLL_PUBLIC int vddk_debug_diskinfo = 0;
-NBDKIT_DLL_PUBLIC int vddk_debug_extents = 0;
-NBDKIT_DLL_PUBLIC int vddk_debug_stats = 0;
+FLAG (datapath);
+FLAG (diskinfo);
+FLAG (extents);
+FLAG (stats);
 
 const char *
 called_name (void)

@@ -10,4 +10,7 @@
 
 extern const char *called_name (void);
 
+/* -D NAME.open=1 and so on; nbdkit sets them. */
+extern int vmdk_debug_open, vmdk_debug_tables, vmdk_debug_grains;
+
 #endif /* VMDKIT_CALLED_H */

@@ -32,11 +32,6 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
-/* -D vmdk.open=1 and so on; nbdkit sets them by name. */
-NBDKIT_DLL_PUBLIC int vmdk_debug_open = 0;
-NBDKIT_DLL_PUBLIC int vmdk_debug_tables = 0;
-NBDKIT_DLL_PUBLIC int vmdk_debug_grains = 0;
-
 static struct resources *resources;
 static struct chain_rules rules;
 
