@@ -620,6 +620,28 @@ check_faults (struct trial *t, const struct name_sum *names)
     names);
 }
 
+struct operation *
+maintenance_operation (void)
+{
+  struct operation *operation = calloc (1, sizeof *operation);
+  struct vmdk_error err;
+
+  if (!operation)
+    abort ();
+  operation->rules.open.resources = resources_new (256 << 10, 1 << 20, &err);
+  operation->rules.open.lock = true;
+  if (!operation->rules.open.resources)
+    abort ();
+  return operation;
+}
+
+void
+maintenance_operation_free (struct operation *operation)
+{
+  resources_free (operation->rules.open.resources);
+  free (operation);
+}
+
 /* -- A whole disk ------------------------------------------------------- */
 
 static size_t

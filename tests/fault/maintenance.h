@@ -41,7 +41,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cleanup.h"
 #include "error.h"
+#include "operation.h"
 #include "rig.h"
 #include "store.h"
 
@@ -105,6 +107,12 @@ struct maintenance {
    */
   bool leaves_nothing;
 };
+
+/* What an operation is given, as a program would. */
+extern struct operation *maintenance_operation (void);
+extern void maintenance_operation_free (struct operation *operation);
+DEFINE_CLEANUP (operation, struct operation *, maintenance_operation_free)
+#define CLEANUP_OPERATION CLEANUP (operation)
 
 /* What went wrong, with all that is needed to see it again. */
 #define MAINTENANCE_TEXT_SIZE 3000

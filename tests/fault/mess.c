@@ -79,24 +79,39 @@ build_mess (struct built *b, const char *flavour, uint64_t seed)
   mess_up (b, seed);
 }
 
-struct operation *
-mess_operation (void)
-{
-  struct operation *operation = calloc (1, sizeof *operation);
-  struct vmdk_error err;
+/* -- Tidying up --------------------------------------------------------- */
 
-  if (!operation)
-    abort ();
-  operation->rules.open.resources = resources_new (256 << 10, 1 << 20, &err);
-  operation->rules.open.lock = true;
-  if (!operation->rules.open.resources)
-    abort ();
-  return operation;
+static const char *const kinds[] = {
+  "flat",
+  "sparse, small grains",
+  "sparse, usual grains, zero entries",
+  "sparse, tables missing",
+  "split sparse",
+  "child over flat",
+  "child over shorter sparse, zero entries",
+  "COWD, grains of a sector, no table",
+  "COWD child over flat",
+};
+
+static const char *kind; /* the one whose turn it is */
+
+static void
+prepare (struct built *built, uint64_t seed)
+{
+  build_mess (built, kind, seed);
 }
 
 void
-mess_operation_free (struct operation *operation)
+mess_check (const struct maintenance *described)
 {
-  resources_free (operation->rules.open.resources);
-  free (operation);
+  struct maintenance op = *described;
+
+  op.prepare = prepare;
+  op.may_ignore = FAULT_PUNCH;
+  op.leaves_nothing = true;
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    kind = kinds[i];
+    printf ("%s\n", kind);
+    maintenance_check (&op);
+  }
 }

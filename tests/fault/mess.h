@@ -5,7 +5,7 @@
 #ifndef VMDKIT_TESTS_MESS_H
 #define VMDKIT_TESTS_MESS_H
 
-#include "operation.h"
+#include "maintenance.h"
 #include "rig.h"
 
 /* Write to a disk that was built: data, zeros that take room, and holes, all
@@ -17,8 +17,9 @@ extern void mess_up (struct built *built, uint64_t seed);
 extern void build_mess (struct built *built, const char *flavour,
                         uint64_t seed);
 
-/* What an operation is given; free it. */
-extern struct operation *mess_operation (void);
-extern void mess_operation_free (struct operation *operation);
+/* maintenance_check on a mess of every kind of disk that can be tidied up: OP
+ * says its name, what is run, and what must hold afterwards.
+ */
+extern void mess_check (const struct maintenance *op);
 
 #endif /* VMDKIT_TESTS_MESS_H */

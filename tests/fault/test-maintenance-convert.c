@@ -71,7 +71,7 @@ prepare (struct built *built, uint64_t seed)
 static int
 overwrite (struct store *store, const char *top, struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   const struct convert_rules rules = rules_for (type_wanted, true);
   const struct convert_target target = { .store = store, .name = top };
   struct media *media = store_open (store, RAW, STORE_FROM_FILE, err);
@@ -80,7 +80,6 @@ overwrite (struct store *store, const char *top, struct vmdk_error *err)
     media ? disk_convert (operation, &source, &target, &rules, err) : -1;
 
   media_close (media);
-  mess_operation_free (operation);
   return r;
 }
 
@@ -208,7 +207,7 @@ try_fault (int type, uint64_t nth)
   const struct fault fault = { .kinds = FAULT_ALL & ~FAULT_PUNCH,
                                .nth = nth,
                                .errnum = ENOSPC };
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   struct vmdk_error err = { 0 };
   struct built built;
   struct names before;
@@ -232,7 +231,6 @@ try_fault (int type, uint64_t nth)
     assert_int_equal (copy (&built, type, operation, &err), 0);
     assert_copy (&built, type);
   }
-  mess_operation_free (operation);
   built_free (&built);
   return hits > 0;
 }
@@ -270,7 +268,7 @@ test_stopped (void **state)
   (void) state;
   for (int type = -1; type <= DISK_STREAM_OPTIMIZED; type++)
     for (unsigned calls = 0; calls < 2; calls++) {
-      struct operation *operation = mess_operation ();
+      CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
       struct vmdk_error err = { 0 };
       unsigned left = calls;
       struct names before, after;
@@ -284,7 +282,6 @@ test_stopped (void **state)
       assert_int_equal (err.errnum, ECANCELED);
       after = names_of (built.store);
       assert_same_names (&after, &before, &err);
-      mess_operation_free (operation);
       built_free (&built);
     }
 }

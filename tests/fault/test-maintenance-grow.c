@@ -36,13 +36,11 @@ static uint64_t size_after;
 static int
 run (struct store *store, const char *top, struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   struct grow_report report;
-  const int r = disk_grow (store, top, STORE_FROM_FILE, size_after,
-                           growth->geometry, operation, &report, err);
 
-  mess_operation_free (operation);
-  return r;
+  return disk_grow (store, top, STORE_FROM_FILE, size_after, growth->geometry,
+                    operation, &report, err);
 }
 
 /* 40 sectors in two pieces, of which the last is not full. */

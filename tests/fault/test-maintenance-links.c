@@ -18,27 +18,6 @@
 
 #define NEW_NAME "renamed.vmdk"
 
-/* What the tool would give an operation. */
-struct tool {
-  struct operation operation;
-  struct resources *resources;
-};
-
-static int
-tool_begin (struct tool *tool, struct vmdk_error *err)
-{
-  *tool = (struct tool){ .resources = resources_new (1 << 20, 1 << 20, err) };
-  tool->operation.rules.open.resources = tool->resources;
-  tool->operation.rules.open.lock = true;
-  return tool->resources ? 0 : -1;
-}
-
-static void
-tool_end (struct tool *tool)
-{
-  resources_free (tool->resources);
-}
-
 /* -- Metadata ----------------------------------------------------------- */
 
 /* Some hundred bytes, so that the text goes over sectors. */
@@ -49,14 +28,10 @@ tool_end (struct tool *tool)
 static int
 set_key (struct store *store, const char *top, struct vmdk_error *err)
 {
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
 
-  if (r == 0)
-    r = metadata_set (store, top, STORE_FROM_USER, "comment", VALUE,
-                      &tool.operation, err);
-  tool_end (&tool);
-  return r;
+  return metadata_set (store, top, STORE_FROM_USER, "comment", VALUE,
+                       operation, err);
 }
 
 static int
@@ -90,14 +65,11 @@ static int
 merge (struct store *store, const char *top, struct vmdk_error *err)
 {
   struct merge_report report = { 0 };
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
+  const int r =
+    disk_merge (store, top, STORE_FROM_USER, operation, &report, err);
 
-  if (r == 0)
-    r =
-      disk_merge (store, top, STORE_FROM_USER, &tool.operation, &report, err);
   free (report.parent);
-  tool_end (&tool);
   return r;
 }
 
@@ -162,14 +134,10 @@ static int
 make_base (struct store *store, const char *top, struct vmdk_error *err)
 {
   uint64_t copied;
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
 
-  if (r == 0)
-    r = disk_rebase (store, top, STORE_FROM_USER, NULL, &tool.operation,
-                     &copied, err);
-  tool_end (&tool);
-  return r;
+  return disk_rebase (store, top, STORE_FROM_USER, NULL, operation, &copied,
+                      err);
 }
 
 static int
@@ -207,20 +175,14 @@ attach (struct store *store, const char *top, struct vmdk_error *err)
 {
   char name[64], hint[80];
   struct new_parent parent = { .store = store, .name = name, .hint = hint };
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
 
-  if (r == 0 && !parent_of (store, top, name, err))
-    r = -1;
-  if (r == 0) {
-    memmove (name, store_plain_name (name),
-             strlen (store_plain_name (name)) + 1);
-    snprintf (hint, sizeof hint, "./%s", name);
-    r =
-      disk_attach (store, top, STORE_FROM_USER, &parent, &tool.operation, err);
-  }
-  tool_end (&tool);
-  return r;
+  if (!parent_of (store, top, name, err))
+    return -1;
+  memmove (name, store_plain_name (name),
+           strlen (store_plain_name (name)) + 1);
+  snprintf (hint, sizeof hint, "./%s", name);
+  return disk_attach (store, top, STORE_FROM_USER, &parent, operation, err);
 }
 
 static int
@@ -250,14 +212,11 @@ rename_disk (struct store *store, const char *top, struct vmdk_error *err)
 {
   const struct rename_rules rules = { 0 };
   struct files_report report = { 0 };
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
+  const int r =
+    disk_rename (store, top, store, NEW_NAME, &rules, operation, &report, err);
 
-  if (r == 0)
-    r = disk_rename (store, top, store, NEW_NAME, &rules, &tool.operation,
-                     &report, err);
   files_report_free (&report);
-  tool_end (&tool);
   return r;
 }
 
@@ -280,13 +239,10 @@ static int
 remove_disk (struct store *store, const char *top, struct vmdk_error *err)
 {
   struct files_report report = { 0 };
-  struct tool tool;
-  int r = tool_begin (&tool, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
+  const int r = disk_unlink (store, top, false, operation, &report, err);
 
-  if (r == 0)
-    r = disk_unlink (store, top, false, &tool.operation, &report, err);
   files_report_free (&report);
-  tool_end (&tool);
   return r;
 }
 

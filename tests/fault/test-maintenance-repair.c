@@ -22,7 +22,7 @@ static int
 check (struct store *store, const char *top, bool repair, bool accept_loss,
        struct check_result *result, struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   const struct check_options options = {
     .repair = repair,
     .accept_loss = accept_loss,
@@ -30,7 +30,6 @@ check (struct store *store, const char *top, bool repair, bool accept_loss,
   const int r =
     disk_check (store, top, STORE_FROM_FILE, operation, &options, result, err);
 
-  mess_operation_free (operation);
   free (result->backup);
   return r;
 }
@@ -229,7 +228,7 @@ prepare_stream (struct built *built, uint64_t seed)
     .type = DISK_STREAM_OPTIMIZED,
     .size = 40 * 65536,
   };
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   struct chain_rules how = operation->rules;
   struct vmdk_error err;
   struct disk *disk;
@@ -251,7 +250,6 @@ prepare_stream (struct built *built, uint64_t seed)
   }
   assert_int_equal (disk_finish (disk, &err), 0);
   disk_close (disk);
-  mess_operation_free (operation);
   media = open_file (built->store, built->top);
   lose_footer (media);
   assert_int_equal (media_flush (media, &err), 0);
@@ -301,15 +299,12 @@ prepare_repaired (struct built *built, uint64_t seed)
 static int
 undo (struct store *store, const char *top, struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   char backup[64];
   uint64_t dropped;
-  int r;
 
   snprintf (backup, sizeof backup, "%s.repair-backup", top);
-  r = repair_undo (store, backup, operation, &dropped, err);
-  mess_operation_free (operation);
-  return r;
+  return repair_undo (store, backup, operation, &dropped, err);
 }
 
 static void
@@ -344,7 +339,7 @@ set_wrong_cid (void *opaque, struct descriptor *descriptor,
 static void
 prepare_broken (struct built *built, uint64_t seed)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   struct vmdk_error err;
 
   build_mess (built, "child over flat", seed);
@@ -352,20 +347,18 @@ prepare_broken (struct built *built, uint64_t seed)
                                operation, set_wrong_cid, NULL, &err),
                     0);
   assert_int_equal (store_flush (built->store, &err), 0);
-  mess_operation_free (operation);
 }
 
 static int
 mend_chain (struct store *store, const char *top, struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
   const struct chain_options options = { .repair = true };
   struct check_result result;
   const int r = disk_check_chain (store, top, STORE_FROM_FILE, operation,
                                   &options, &result, err);
 
   free (result.backup);
-  mess_operation_free (operation);
   return r;
 }
 

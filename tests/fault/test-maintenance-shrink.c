@@ -17,21 +17,16 @@
 #undef fail /* the name is error.h's */
 
 #include "shrink.h"
-#include "maintenance.h"
 #include "mess.h"
 
 static int
-run_with (struct store *store, const char *top, struct shrink_report *out,
+run_with (struct store *store, const char *top, struct shrink_report *report,
           struct vmdk_error *err)
 {
-  struct operation *operation = mess_operation ();
-  struct shrink_report report;
-  const int r =
-    disk_shrink (store, top, STORE_FROM_FILE, false, operation, &report, err);
+  CLEANUP_OPERATION struct operation *operation = maintenance_operation ();
 
-  mess_operation_free (operation);
-  *out = report;
-  return r;
+  return disk_shrink (store, top, STORE_FROM_FILE, false, operation, report,
+                      err);
 }
 
 static int
@@ -57,44 +52,15 @@ nothing_is_left (struct store *store, const char *top, struct vmdk_error *err)
   return 0;
 }
 
-static const char *const kinds[] = {
-  "flat",
-  "sparse, small grains",
-  "sparse, usual grains, zero entries",
-  "sparse, tables missing",
-  "split sparse",
-  "child over flat",
-  "child over shorter sparse, zero entries",
-  "COWD, grains of a sector, no table",
-  "COWD child over flat",
-};
-
-static const char *kind; /* the one whose turn it is */
-
-static void
-prepare (struct built *built, uint64_t seed)
-{
-  build_mess (built, kind, seed);
-}
-
 static void
 test_kinds (void **state)
 {
   (void) state;
-  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-    const struct maintenance op = {
-      .name = "shrink",
-      .prepare = prepare,
-      .run = run,
-      .after = nothing_is_left,
-      .may_ignore = FAULT_PUNCH,
-      .leaves_nothing = true,
-    };
-
-    kind = kinds[i];
-    print_message ("%s\n", kind);
-    maintenance_check (&op);
-  }
+  mess_check (&(struct maintenance){
+    .name = "shrink",
+    .run = run,
+    .after = nothing_is_left,
+  });
 }
 
 int
