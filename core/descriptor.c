@@ -260,6 +260,47 @@ descriptor_remove (struct descriptor *d, const char *key)
   return true;
 }
 
+/* Take the comment TEXT from the end of the comments in line I. */
+static void
+cut_comment (struct descriptor *d, size_t i, const char *text)
+{
+  struct line *line = &d->lines.ptr[i];
+  const size_t len = strlen (text);
+  const char *start;
+
+  if (line->kind != LINE_OTHER || line->len < len)
+    return;
+  start = line->text + line->len - len;
+  if (memcmp (start, text, len) != 0
+      || (start > line->text && start[-1] != '\n'))
+    return;
+  line->len -= (uint32_t) len;
+  if (line->len == 0) {
+    d->nr_keys++; /* take_line takes it for one */
+    take_line (d, i);
+    return;
+  }
+  line->len--; /* LINE's own end of line takes this one's place */
+  if (line->len > 0 && line->text[line->len - 1] == '\r')
+    line->len--;
+}
+
+int
+descriptor_drop_tracking (struct descriptor *d, bool *dropped,
+                          struct vmdk_error *err)
+{
+  static const char key[] = "changeTrackPath";
+  const size_t i = find (d, key);
+
+  *dropped = i != NOT_FOUND;
+  if (!*dropped)
+    return 0;
+  if (i > 0)
+    cut_comment (d, i - 1, "# Change Tracking File");
+  descriptor_remove (d, key);
+  return descriptor_set (d, header_key_name (KEY_VERSION), "1", err);
+}
+
 /* Adding. */
 
 /* Room for COUNT more lines, so that an edit cannot stop half-way. */

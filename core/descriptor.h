@@ -172,6 +172,13 @@ extern int descriptor_add_extent (struct descriptor *descriptor,
 extern bool descriptor_remove (struct descriptor *descriptor, const char *key)
   __attribute__ ((nonnull (1, 2)));
 
+/* Forget VMware's change tracking, if it is on: its line, the comment over it,
+ * and the version that says so.
+ */
+extern int descriptor_drop_tracking (struct descriptor *descriptor,
+                                     bool *dropped, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
 /* Visit every key and value, in order, repeated keys too; stops when VISIT
  * returns false.  Their bytes are the file's: escape before printing.
  */

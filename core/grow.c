@@ -262,13 +262,16 @@ static int
 drop_change_tracking (struct growing *g, struct descriptor *d,
                       struct vmdk_error *err)
 {
-  if (!descriptor_remove (d, "changeTrackPath"))
-    return 0;
-  log_warning (&g->r.link->rules->log,
-               "%s: change tracking is dropped, because it is for the old "
-               "size: the next backup has to be a full one",
-               NAME (g->r.link->name));
-  return descriptor_set (d, "version", "1", err);
+  bool dropped;
+
+  if (descriptor_drop_tracking (d, &dropped, err) == -1)
+    return -1;
+  if (dropped)
+    log_warning (&g->r.link->rules->log,
+                 "%s: change tracking is dropped, because it is for the old "
+                 "size: the next backup has to be a full one",
+                 NAME (g->r.link->name));
+  return 0;
 }
 
 static int

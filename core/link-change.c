@@ -53,14 +53,6 @@ set_parent_id (const struct link *link, struct descriptor *d,
 /* What VMware tracked of changes knows nothing of ours; a backup made by it
  * would lack them.
  */
-static int
-drop_change_tracking (struct descriptor *d, bool *dropped,
-                      struct vmdk_error *err)
-{
-  *dropped = descriptor_remove (d, "changeTrackPath");
-  return *dropped ? descriptor_set (d, "version", "1", err) : 0;
-}
-
 static void
 warn_change_tracking (const struct link *link)
 {
@@ -388,7 +380,7 @@ begin_with_new_text (struct link *link, const struct text_place *place,
 
   if (!d || (!has_ids && link_ids_set (d, err) == -1)
       || set_parent_id (link, d, err) == -1
-      || drop_change_tracking (d, &dropped, err) == -1)
+      || descriptor_drop_tracking (d, &dropped, err) == -1)
     return -1;
   new = descriptor_print (d, &len, err);
   if (!new || replace_text (link, place, new, len, err) == -1)

@@ -105,6 +105,7 @@ static int
 set_parent_ids (void *opaque, struct descriptor *d, struct vmdk_error *err)
 {
   const struct new_ids *ids = opaque;
+  bool dropped;
 
   if (descriptor_set (d, "CID", ids->cid, err) == -1)
     return -1;
@@ -119,9 +120,7 @@ set_parent_ids (void *opaque, struct descriptor *d, struct vmdk_error *err)
       return -1;
   }
   /* What was tracked of changes knows nothing of the child's. */
-  return descriptor_remove (d, "changeTrackPath")
-           ? descriptor_set (d, "version", "1", err)
-           : 0;
+  return descriptor_drop_tracking (d, &dropped, err);
 }
 
 static int

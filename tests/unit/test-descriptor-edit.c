@@ -192,6 +192,43 @@ test_remove_by_own_key (void **state UNUSED)
   assert_prints (d, HEAD EXTENT);
 }
 
+#define TRACK "changeTrackPath=\"a-ctk.vmdk\"\n"
+#define TITLE "# Change Tracking File\n"
+
+/* The comment over the line goes with it, and no other. */
+static void
+test_drop_tracking (void **state UNUSED)
+{
+  static const struct {
+    const char *before, *after;
+  } cases[] = {
+    { "version=3\n" EXTENT "\n" TITLE TRACK "\n# DDB\nddb.a=1\n",
+      "version=1\n" EXTENT "\n\n# DDB\nddb.a=1\n" },
+    { "version=3\n" EXTENT TITLE TRACK, "version=1\n" EXTENT },
+    { TITLE TRACK "\n" EXTENT, "\nversion=1\n" EXTENT },
+    { "version=3\n\n" TITLE TRACK EXTENT,
+      "version=1\n\n# Extent description\n" EXTENT },
+    { "version=3\r\n" EXTENT "\r\n# Change Tracking File\r\n"
+      "changeTrackPath=\"a\"\r\nddb.a=1",
+      "version=1\r\n" EXTENT "\r\nddb.a=1" },
+    { "version=3\n" EXTENT "#\n# No " TITLE TRACK,
+      "version=1\n" EXTENT "#\n# No " TITLE },
+    { "version=3\n" EXTENT TITLE "\n" TRACK, "version=1\n" EXTENT TITLE "\n" },
+  };
+
+  for (size_t i = 0; i < COUNT (cases); i++) {
+    struct vmdk_error err = { 0 };
+    CLEANUP_DESCRIPTOR struct descriptor *d = parse_good (cases[i].before);
+    bool dropped;
+
+    assert_int_equal (descriptor_drop_tracking (d, &dropped, &err), 0);
+    assert_true (dropped);
+    assert_prints (d, cases[i].after);
+    assert_int_equal (descriptor_drop_tracking (d, &dropped, &err), 0);
+    assert_false (dropped);
+  }
+}
+
 /* A text without a final newline gets none by adding and removing. */
 static void
 test_no_final_newline (void **state UNUSED)
@@ -353,6 +390,7 @@ main (void)
     cmocka_unit_test (test_edits),
     cmocka_unit_test (test_child),
     cmocka_unit_test (test_remove_by_own_key),
+    cmocka_unit_test (test_drop_tracking),
     cmocka_unit_test (test_no_final_newline),
     cmocka_unit_test (test_bad_arguments),
     cmocka_unit_test (test_extent_lines),
