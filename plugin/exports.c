@@ -555,10 +555,14 @@ check_overlay (struct disk *disk, const struct exports_source *source,
 {
   const struct child_rules *rules = source->overlay_rules;
   const char *wanted = disk_type_name (rules->type);
-  const char *type =
-    descriptor_create_type (chain_link (disk_chain (disk), 0)->descriptor);
+  const struct descriptor *d = chain_link (disk_chain (disk), 0)->descriptor;
+  const char *type = descriptor_create_type (d);
   const uint64_t grain_size = disk_grain_size (disk);
 
+  if (descriptor_parent_cid (d) == CID_NONE)
+    return fail (err, ERR_ARGUMENT,
+                 "this is there and is no overlay but a disk of its own: name "
+                 "another file, or serve it with file=");
   if (source->overlay_type_given && strcasecmp (type, wanted) != 0)
     return fail (err, ERR_ARGUMENT,
                  "this overlay is there and is a %s disk, not a %s one: leave "

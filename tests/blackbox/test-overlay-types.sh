@@ -75,6 +75,15 @@ kind twoGbMaxExtentSparse twoGbMaxExtentSparse 131072 overlay-grain-size=128K
 kind vmfs-sparse vmfsSparse 512
 kind vmfs-sparse vmfsSparse 4096 overlay-grain-size=4k
 
+# What is there is no overlay of the base, above all not the base itself.
+qemu-img create -q -f vmdk other.vmdk 3M
+ln -s base.vmdk link.vmdk
+for other in base.vmdk link.vmdk other.vmdk; do
+  refused "^nbdkit: error: .*/$other: this is there and is no overlay but a disk of its own: name another" \
+    base.vmdk overlay=$other
+done
+test "$(cksum base.vmdk)" = "$before" || fail "the base is its own overlay"
+
 # What is there is another kind.
 refused '^nbdkit: error: .*/over-split-sparse-4096.vmdk: this overlay is there and is a twoGbMaxExtentSparse disk, not a vmfsSparse one: leave out' \
   base.vmdk overlay=over-split-sparse-4096.vmdk overlay-type=vmfs-sparse
