@@ -174,6 +174,19 @@ open_disk (struct export *export, struct vmdk_error *err)
   return disk_open (exports.store, export->name, exports.flags, &rules, err);
 }
 
+/* For writing, if that is wanted and can be. */
+static void
+open_as_it_can (struct export *export, struct vmdk_error *err)
+{
+  export->disk = open_disk (export, err);
+  if (!export->disk && export->writable && err->kind == ERR_READ_ONLY) {
+    log_debug (&exports.rules->open.log, LOG_OPEN, "%s: serving it read-only",
+               err->text);
+    export->writable = false;
+    export->disk = open_disk (export, err);
+  }
+}
+
 /* Open the disk unless somebody has.  After a failure the next in line tries
  * again: the reason may be gone.
  */
@@ -185,13 +198,11 @@ export_open (struct export *export, bool read_only, struct vmdk_error *err)
   if (export->disk)
     return 0;
   export->writable = !read_only && !exports.archive;
-  export->disk = open_disk (export, err);
-  if (!export->disk && export->writable && err->kind == ERR_READ_ONLY) {
-    log_debug (&exports.rules->open.log, LOG_OPEN, "%s: serving it read-only",
-               err->text);
-    export->writable = false;
-    export->disk = open_disk (export, err);
-  }
+  if (exports.is_remote && remote_exports_hold (err) == -1)
+    return -1;
+  open_as_it_can (export, err);
+  if (exports.is_remote)
+    remote_exports_release ();
   return export->disk ? 0 : -1;
 }
 

@@ -76,6 +76,18 @@ remote_exports_stop (void)
 }
 
 int
+remote_exports_hold (struct vmdk_error *err)
+{
+  return remote_hold (remote, err);
+}
+
+void
+remote_exports_release (void)
+{
+  remote_release (remote);
+}
+
+int
 remote_export_open (const char *path, bool writable,
                     const struct chain_rules *rules, struct disk **disk,
                     void **keep, struct vmdk_error *err)
@@ -131,6 +143,17 @@ remote_exports_watch (struct vmdk_error *err)
 
 void
 remote_exports_stop (void)
+{
+}
+
+int
+remote_exports_hold (struct vmdk_error *err)
+{
+  return fail (err, ERR_UNSUPPORTED, "built without disks of servers");
+}
+
+void
+remote_exports_release (void)
 {
 }
 

@@ -33,6 +33,11 @@ extern int remote_exports_watch (struct vmdk_error *err)
 /* No disk is open.  Undoes what was done to the machine. */
 extern void remote_exports_stop (void);
 
+/* remote_hold, remote_release: around what opens a disk more than once. */
+extern int remote_exports_hold (struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1)));
+extern void remote_exports_release (void);
+
 /* PATH with all that belongs to it: *DISK is what is read, and *KEEP is given
  * back afterwards.
  */

@@ -10,6 +10,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ struct entry {
   char identity[ACCESS_IDENTITY_SIZE];
   size_t count; /* of struct access */
   bool busy, owned;
-  bool ended; /* by access_end_all; in no list any more */
+  bool left; /* could not be taken back; nobody's, and to be tried again */
 };
 
 struct access {
@@ -97,6 +98,23 @@ choose_identity (char identity[ACCESS_IDENTITY_SIZE], const char *given,
 
 /* --------------------------------------------------------------------- */
 /* Making an entry. */
+
+/* Not for each client that comes. */
+__attribute__ ((format (printf, 2, 3))) static void
+say_once (const struct session *session, const char *format, ...)
+{
+  char text[ERROR_TEXT_SIZE];
+  va_list args;
+  LOCK_FOR_SCOPE (&lock);
+
+  va_start (args, format);
+  vsnprintf (text, sizeof text, format, args);
+  va_end (args);
+  if (strcmp (last_said, text) == 0)
+    return;
+  strcpy (last_said, text);
+  log_warning (session_log (session), "%s", text);
+}
 
 static int64_t
 now_ms (void)
@@ -167,7 +185,7 @@ judge (const struct making *m, const struct soap_answer *answer,
   if (soap_is (answer, "MethodAlreadyDisabledFault")) {
     if (strcmp (answer->fault.field, entry->identity) == 0) {
       /* rule 2; unless it is ours, and only the answer was lost */
-      entry->owned = *nr_lost > 0 || m->settings->takeover;
+      entry->owned = *nr_lost > 0 || entry->left || m->settings->takeover;
       return GOT;
     }
     return m->settings->policy == ACCESS_REQUIRE ? AGAIN : CANNOT;
@@ -189,9 +207,11 @@ undo (const struct making *m)
   CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
   struct vmdk_error err;
 
-  if (access_enable (m->session, &m->entry->vm, m->entry->identity, &answer,
-                     &err)
-      == -1)
+  m->entry->left = access_enable (m->session, &m->entry->vm,
+                                  m->entry->identity, &answer, &err)
+                   == -1;
+  m->entry->owned = m->entry->left;
+  if (m->entry->left)
     log_debug (session_log (m->session), LOG_OPEN, "%s", err.text);
 }
 
@@ -262,12 +282,12 @@ make (const struct making *m, struct vmdk_error *err)
   if (disable (m, err) == -1)
     return -1;
   if (!m->entry->owned)
-    log_warning (session_log (m->session),
-                 "%s: moving %s was disabled before by \"%s\", and stays so: "
-                 "a process that was killed can have left it (vmdkit access "
-                 "release)",
-                 session_server (m->session), NAME (m->entry->vm.id),
-                 NAME (m->entry->identity));
+    say_once (m->session,
+              "%s: moving %s was disabled before by \"%s\", and stays so: a "
+              "process that was killed can have left it (vmdkit access "
+              "release)",
+              session_server (m->session), NAME (m->entry->vm.id),
+              NAME (m->entry->identity));
   if (wait_for_move (m, err) == 0)
     return 0;
   if (m->settings->policy != ACCESS_REQUIRE && err->errnum != ECANCELED) {
@@ -322,20 +342,13 @@ entry_new (const char *server, const struct vim_ref *vm, const char *identity)
 }
 
 static void
-entry_unlink (struct entry *entry)
+entry_free (struct entry *entry)
 {
   struct entry **p = &entries;
 
-  while (*p && *p != entry)
+  while (*p != entry)
     p = &(*p)->next;
-  if (*p)
-    *p = entry->next;
-}
-
-static void
-entry_free (struct entry *entry)
-{
-  entry_unlink (entry);
+  *p = entry->next;
   free (entry->server);
   free (entry);
 }
@@ -349,7 +362,7 @@ entry_get (const char *server, const struct vim_ref *vm, const char *identity,
 
   while ((entry = entry_find (server, vm, identity)) && entry->busy)
     pthread_cond_wait (&changed, &lock);
-  *is_new = !entry;
+  *is_new = !entry || entry->left;
   if (!entry)
     entry = entry_new (server, vm, identity);
   if (!entry)
@@ -359,32 +372,23 @@ entry_get (const char *server, const struct vim_ref *vm, const char *identity,
   return entry;
 }
 
-/* Made, or not. */
+/* It is there, or not; or nobody wants it, and it may be there. */
+enum state { MADE, GONE, LEFT };
+
 static void
-entry_settle (struct entry *entry, bool made)
+entry_settle (struct entry *entry, enum state state)
 {
   LOCK_FOR_SCOPE (&lock);
   entry->busy = false;
-  if (!made)
+  entry->left = state == LEFT;
+  if (state == LEFT)
+    entry->count = 0;
+  else if (state == GONE)
     entry_free (entry);
   pthread_cond_broadcast (&changed);
 }
 
 /* --------------------------------------------------------------------- */
-
-static void
-say_once (const struct session *session, const char *text)
-{
-  LOCK_FOR_SCOPE (&lock);
-
-  if (strcmp (last_said, text) == 0)
-    return;
-  snprintf (last_said, sizeof last_said, "%s", text);
-  log_warning (session_log (session),
-               "moving the virtual machine to another datastore is not "
-               "prevented by us while its disks are open: %s",
-               text);
-}
 
 static int
 prepare (struct session *session, const struct vim_ref *vm,
@@ -409,7 +413,9 @@ prepare (struct session *session, const struct vim_ref *vm,
     };
     const int made = make (&making, err);
 
-    entry_settle (access->entry, made == 0);
+    entry_settle (access->entry, made == 0             ? MADE
+                                 : access->entry->left ? LEFT
+                                                       : GONE);
     return made;
   }
   return 0;
@@ -439,7 +445,10 @@ access_prepare (struct session *session, const struct vim_ref *vm,
   if (settings->policy == ACCESS_REQUIRE || err->errnum == ECANCELED
       || err->errnum == ENOMEM)
     return -1;
-  say_once (session, err->text);
+  say_once (session,
+            "moving the virtual machine to another datastore is not prevented "
+            "by us while its disks are open: %s",
+            err->text);
   return 0;
 }
 
@@ -519,44 +528,61 @@ access_end (struct access *access, struct vmdk_error *err)
       pthread_cond_wait (&changed, &lock);
     if (--entry->count > 0)
       return 0;
-    if (entry->ended) {
-      entry_free (entry);
-      return 0;
-    }
     entry->busy = true;
   }
   result = take_back (session, entry, err);
-  entry_settle (entry, false);
+  entry_settle (entry, result == 0 ? GONE : LEFT);
   return result;
 }
 
-/* One that is not busy and is of that server, made busy; or NULL. */
+/* One that is left at that server, made busy; or NULL. */
 static struct entry *
 entry_to_end (const char *server)
 {
   LOCK_FOR_SCOPE (&lock);
 
   for (struct entry *e = entries; e; e = e->next)
-    if (!e->busy && strcmp (e->server, server) == 0) {
+    if (!e->busy && e->left && strcmp (e->server, server) == 0) {
       e->busy = true;
       return e;
     }
   return NULL;
 }
 
-void
-access_end_all (struct session *session)
+int
+access_end_left (struct session *session, struct vmdk_error *err)
 {
   struct entry *entry;
-  struct vmdk_error err;
 
   while ((entry = entry_to_end (server_key (session)))) {
-    if (take_back (session, entry, &err) == -1)
-      log_warning (session_log (session), "%s", err.text);
-    LOCK_FOR_SCOPE (&lock);
-    entry->busy = false;
-    entry->ended = true;
-    entry_unlink (entry);
-    pthread_cond_broadcast (&changed);
+    const int result = take_back (session, entry, err);
+
+    entry_settle (entry, result == 0 ? GONE : LEFT);
+    if (result == -1)
+      return -1;
+  }
+  return 0;
+}
+
+bool
+access_is_left (void)
+{
+  LOCK_FOR_SCOPE (&lock);
+
+  for (const struct entry *e = entries; e; e = e->next)
+    if (e->left)
+      return true;
+  return false;
+}
+
+void
+access_forget_left (void)
+{
+  LOCK_FOR_SCOPE (&lock);
+
+  for (struct entry *e = entries, *next; e; e = next) {
+    next = e->next;
+    if (e->left && !e->busy)
+      entry_free (e);
   }
 }

@@ -66,16 +66,22 @@ extern int access_prepare (struct session *session, const struct vim_ref *vm,
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
 
 /* Give it back, and free *ACCESS (NULL is nothing).  An error says how to free
- * the machine by hand.
+ * the machine by hand; until access_forget_left the entry is remembered as
+ * ours, by whoever prepares next and by access_end_left.
  */
 extern int access_end (struct access *access, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (2)));
 
-/* The process is about to end: take back everything that was prepared through
- * this session's server.  Later calls of access_end for it do nothing.
+/* Take back at this session's server what could not be before; the first
+ * failure is an error as that of access_end.
  */
-extern void access_end_all (struct session *session)
-  __attribute__ ((nonnull (1)));
+extern int access_end_left (struct session *session, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
+extern bool access_is_left (void);
+
+/* The process is to end: nobody will come back for what is left. */
+extern void access_forget_left (void);
 
 /* Machines that may not be moved now.  The server does not say by whom: it
  * may be a backup, or only the machine's state.

@@ -418,16 +418,16 @@ remote_disk_open (struct remote *remote, const char *path, bool writable,
   struct wanted w = { .remote = remote, .writable = writable };
   CLEANUP (remote_disk) struct remote_disk *disk = NULL;
 
-  if (remote_begin (remote, err) == -1 || find (&w, path, err) == -1)
-    return NULL;
   disk = calloc (1, sizeof *disk);
   if (!disk) {
     fail_memory (err);
     return NULL;
   }
+  if (remote_hold (remote, err) == -1)
+    return NULL;
   disk->remote = remote;
-  if (open_by_any (&w, disk, err) == -1 || read_changed (&w, disk, err) == -1
-      || list_disk (disk, err) == -1)
+  if (find (&w, path, err) == -1 || open_by_any (&w, disk, err) == -1
+      || read_changed (&w, disk, err) == -1 || list_disk (disk, err) == -1)
     return NULL;
   return steal_ptr (&disk);
 }
@@ -435,14 +435,20 @@ remote_disk_open (struct remote *remote, const char *path, bool writable,
 void
 remote_disk_close (struct remote_disk *disk)
 {
+  struct remote *remote;
+
   if (!disk)
     return;
-  unlist_disk (disk);
+  remote = disk->remote; /* NULL: not opened */
+  if (remote)
+    unlist_disk (disk);
   disk_reset (disk);
   if (disk->changed)
     changed_list_reset (disk->changed);
   free (disk->changed);
   free (disk);
+  if (remote)
+    remote_release (remote);
 }
 
 int

@@ -150,7 +150,7 @@ remote_describe (struct remote *remote, const char *path,
   size_t link;
 
   *about = (struct remote_about){ 0 };
-  if (remote_begin (remote, err) == -1)
+  if (remote_keep (remote, err) == -1)
     return -1;
   disk = remote_find_disk (remote, path, &link, &about->in_use, err);
   if (!disk)
@@ -201,7 +201,7 @@ remote_changed (struct remote *remote, const char *path, const char *change_id,
   bool in_use;
   size_t link;
 
-  if (remote_begin (remote, err) == -1)
+  if (remote_keep (remote, err) == -1)
     return -1;
   disk = remote_find_disk (remote, path, &link, &in_use, err);
   if (!disk)

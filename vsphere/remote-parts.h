@@ -41,12 +41,15 @@ struct remote {
 
   pthread_mutex_t lock; /* held while it begins and ends */
   bool begun;
+  size_t nr_users; /* guarded by it as well */
+  bool kept;       /* likewise: one of them is remote_keep's */
   atomic_bool abandoned;
   _Atomic size_t worked;    /* the transport that opened a disk last */
-  struct remote_disk *open; /* guarded by it as well */
+  struct remote_disk *open; /* guarded by lock as well */
 
-  /* Constant once begun: */
-  struct session *session;
+  struct session *session; /* from the first use to the end */
+
+  /* Constant while there are users: */
   struct vim_ref vm_ref;
   struct access *access;
   struct vim_ref taken; /* our snapshot, to be removed; id "": none */
@@ -90,8 +93,8 @@ remote_ask_changed (struct remote *remote, const struct vm_disk *disk,
                     void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 6)));
 
-/* Begin (rule 1), unless that was done. */
-extern int remote_begin (struct remote *remote, struct vmdk_error *err)
+/* remote_hold until remote_end: what is told lives as long. */
+extern int remote_keep (struct remote *remote, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 #endif /* VMDKIT_REMOTE_PARTS_H */

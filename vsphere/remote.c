@@ -17,7 +17,9 @@
 #include "remote-config.h"
 #include "remote-parts.h"
 
-/* What the end may take when the process is to go. */
+/* What letting go of the machine may take: a client, or the end of the
+ * process, does not wait long for a server that is gone.
+ */
 #define HURRY_SECONDS 10
 
 /* --------------------------------------------------------------------- */
@@ -358,17 +360,19 @@ protect (struct remote *remote, struct vmdk_error *err)
                          &remote->access, err);
 }
 
-/* This may be the end of the process, which does not wait long for a server
- * that is gone.
- */
+/* What does not work is tried again by whoever comes here next. */
 static void
 unprotect (struct remote *remote)
 {
   struct vmdk_error err;
+  int r;
 
-  if (remote->session)
-    session_hurry (remote->session, HURRY_SECONDS);
-  if (access_end (steal_ptr (&remote->access), &err) == -1)
+  if (!remote->session || (!remote->access && !access_is_left ()))
+    return;
+  session_hurry (remote->session, HURRY_SECONDS);
+  r = remote->access ? access_end (steal_ptr (&remote->access), &err)
+                     : access_end_left (remote->session, &err);
+  if (r == -1)
     log_warning (&remote->log, "%s", err.text);
 }
 
@@ -409,8 +413,9 @@ begin (struct remote *remote, struct vmdk_error *err)
   return 0;
 }
 
+/* Nobody uses the machine any more. */
 static void
-end (struct remote *remote)
+let_go (struct remote *remote)
 {
   folder_server_free (steal_ptr (&remote->folders));
   thaw (remote);
@@ -421,25 +426,60 @@ end (struct remote *remote)
   datastore_list_reset (&remote->datastores);
   remote->has_snapshot = false;
   remote->frozen_ref.id[0] = '\0';
-  session_close (steal_ptr (&remote->session));
   remote->begun = false;
 }
 
-int
-remote_begin (struct remote *remote, struct vmdk_error *err)
+static void
+end (struct remote *remote)
 {
-  LOCK_FOR_SCOPE (&remote->lock);
+  let_go (remote);
+  session_close (steal_ptr (&remote->session));
+}
 
+/* With the lock. */
+static int
+hold (struct remote *remote, struct vmdk_error *err)
+{
   if (remote->abandoned)
     return remote_fail_abandoned (err);
-  if (remote->begun)
-    return 0;
-  if (begin (remote, err) == -1) {
+  if (!remote->begun && begin (remote, err) == -1) {
     end (remote);
     return -1;
   }
   remote->begun = true;
+  remote->nr_users++;
   return 0;
+}
+
+int
+remote_hold (struct remote *remote, struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  return hold (remote, err);
+}
+
+int
+remote_keep (struct remote *remote, struct vmdk_error *err)
+{
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  if (!remote->kept && hold (remote, err) == -1)
+    return -1;
+  remote->kept = true;
+  return 0;
+}
+
+void
+remote_release (struct remote *remote)
+{
+  LOCK_FOR_SCOPE (&remote->lock);
+
+  if (--remote->nr_users > 0 || remote->taken.id[0])
+    return;
+  let_go (remote);
+  if (!remote->abandoned)
+    session_hurry (remote->session, 0);
 }
 
 /* The session stays, because whoever is reading may be asking it for a cookie
@@ -465,8 +505,17 @@ void
 remote_end (struct remote *remote)
 {
   LOCK_FOR_SCOPE (&remote->lock);
+  struct vmdk_error err;
 
+  if (access_is_left () && remote_log_in (remote, &err) == -1)
+    log_warning (&remote->log,
+                 "the machine %s can still not be moved to another "
+                 "datastore: %s",
+                 NAME (remote->vm_spec), err.text);
   end (remote);
+  remote->nr_users = 0;
+  remote->kept = false;
+  access_forget_left ();
 }
 
 int

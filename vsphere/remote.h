@@ -4,19 +4,19 @@
  * a name that core's disk_open takes.
  *
  * 1. Nothing is asked of the server before the first disk is opened (but see
- *    remote_check).  Then, once: log in, find the machine, keep it from being
- *    moved (access.h), take a snapshot if that is wanted, read what its disks
- *    are.
+ *    remote_check).  Then: log in, find the machine, keep it from being moved
+ *    (access.h), take a snapshot if that is wanted, read what its disks are.
  * 2. Each disk is opened by the first transport that can: port 902 with the
  *    data in TLS (nbdssl) or in clear (nbd), or HTTPS.
- * 3. remote_free, or remote_end, undoes all of it in reverse: it removes our
+ * 3. When the last disk is closed the machine may be moved again, and what was
+ *    read of it is forgotten; the next open begins anew, in the same session.
+ *    With a temporary snapshot nothing ends before remote_end: who comes again
+ *    must find the same disk, which a move would not leave where it is.
+ * 4. remote_free, or remote_end, undoes all of it in reverse: it removes our
  *    snapshot, lets the machine be moved again, and logs out.  So does
  * whatever fails on the way in.
- * 4. A disk that a running machine writes to is refused, whatever the server
+ * 5. A disk that a running machine writes to is refused, whatever the server
  *    would answer.
- *
- * From the first open to remote_end the machine stays protected, also while
- * no disk is open: who comes again must find the same disks.
  */
 
 #ifndef VMDKIT_REMOTE_H
@@ -80,7 +80,7 @@ extern int remote_check (struct remote *remote, const char *path,
                          struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
 
-/* Rule 3; what cannot be undone is told to the log.  The next open begins
+/* Rule 4; what cannot be undone is told to the log.  The next open begins
  * again.
  */
 extern void remote_end (struct remote *remote) __attribute__ ((nonnull (1)));
@@ -91,6 +91,12 @@ extern void remote_end (struct remote *remote) __attribute__ ((nonnull (1)));
  * be called.
  */
 extern void remote_abandon (struct remote *remote)
+  __attribute__ ((nonnull (1)));
+
+/* As if a disk was open, for who opens one twice. */
+extern int remote_hold (struct remote *remote, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+extern void remote_release (struct remote *remote)
   __attribute__ ((nonnull (1)));
 
 /* What core's disk_open is given, and with it rules: .search of these folders,
@@ -133,7 +139,9 @@ extern bool remote_disk_changed (const struct remote_disk *disk,
                                  uint64_t offset, uint64_t *length)
   __attribute__ ((nonnull (1, 3)));
 
-/* After core's disk_close.  NULL is allowed. */
+/* After core's disk_close.  Of the last one this takes a question to the
+ * server, seconds if it is gone.  NULL is allowed.
+ */
 extern void remote_disk_close (struct remote_disk *disk);
 DEFINE_CLEANUP (remote_disk, struct remote_disk *, remote_disk_close)
 

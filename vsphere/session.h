@@ -65,7 +65,9 @@ extern void session_close (struct session *session);
 DEFINE_CLEANUP (session, struct session *, session_close)
 #define CLEANUP_SESSION CLEANUP (session)
 
-/* The process is about to end: nothing may take longer than this. */
+/* The process is about to end, or somebody waits: nothing may take longer than
+ * this, all in all.  0: there is time again.
+ */
 extern void session_hurry (struct session *session, unsigned seconds)
   __attribute__ ((nonnull (1)));
 

@@ -346,6 +346,10 @@ soap_client_hurry (struct soap_client *client, unsigned seconds)
   const int64_t deadline = now_ms () + (int64_t) seconds * 1000;
   int64_t before = atomic_load (&client->deadline_ms);
 
+  if (seconds == 0) {
+    atomic_store (&client->deadline_ms, 0);
+    return;
+  }
   /* never later than somebody said before */
   while (
     (before == 0 || deadline < before)

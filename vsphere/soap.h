@@ -191,7 +191,9 @@ DEFINE_CLEANUP (soap_client, struct soap_client *, soap_client_free)
 extern const char *soap_client_name (const struct soap_client *client)
   __attribute__ ((nonnull (1)));
 
-/* The end is near: every later question may take this long, all in all. */
+/* The end is near: every later question may take this long, all in all.  0:
+ * it is not any more.
+ */
 extern void soap_client_hurry (struct soap_client *client, unsigned seconds)
   __attribute__ ((nonnull (1)));
 

@@ -9,6 +9,7 @@
 
 requires_vsphere
 requires_vsphere_tool
+requires_python nbd
 make_managed_disk
 start_nfc
 start_server
@@ -18,6 +19,18 @@ for i in 1 2 3; do
   nbdcopy "$uri" null:
 done
 stop_nbdkit
+nothing_left 3
+
+: > "$work/journal"
+nbdkit_remote snapshot=temporary
+for i in 1 2 3; do
+  nbdcopy "$uri" null:
+done
+stop_nbdkit
+case " $(events)" in
+  *" snapshot-removed enable "*) ;;
+  *) fail "not in this order: $(events)" ;;
+esac
 nothing_left 1
 
 # a copy that fails ends it, too
@@ -29,7 +42,11 @@ nothing_left 1
 
 # killed
 nbdkit_remote
-nbdinfo --size "$uri" > "$tmp/size"
+"$PYTHON" "$here/hold-open.py" "$uri" "$tmp/held" &
+pids="$pids $!"
+while ! test -e "$tmp/held"; do
+  sleep 0.05
+done
 kill -KILL "$nbdkit_pid"
 wait "$nbdkit_pid" || :
 server access list | grep -q '^vm-57' || fail "nothing is left behind"

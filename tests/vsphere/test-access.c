@@ -377,6 +377,63 @@ test_end_fails (void **state)
                       "free it with: vmdkit access release moref=vm-57 "
                       "server=127.0.0.1 identity=\"us\" user=... "
                       "password=-: "));
+
+  /* and is not forgotten */
+  assert_true (access_is_left ());
+  assert_true (fake_has (&fake, "\"source\": \"us\""));
+  assert_int_equal (access_end_left (session, &err), 0);
+  assert_true (fake_has (&fake, "\"disabled\": []"));
+  assert_false (access_is_left ());
+  assert_int_equal (access_end_left (session, &err), 0);
+  assert_int_equal (fake_count (&fake, "enable"), 1);
+}
+
+/* Who prepares again before that has it as his own. */
+static void
+test_left_to_next (void **state)
+{
+  const struct access_settings settings = settings_for (ACCESS_REQUIRE);
+  struct access *access = prepare (&web, &settings);
+  struct vmdk_error err = { 0 };
+
+  (void) state;
+  fake_control (&fake, "{\"switch\": {\"sameSource\": \"fault\"}, \"fault\": "
+                       "{\"method\": \"EnableMethods\", \"do\": \"fault\", "
+                       "\"type\": \"NoPermission\", \"count\": 2}}");
+  assert_int_equal (access_end (access, &err), -1);
+  assert_int_equal (access_end_left (session, &err), -1);
+  assert_non_null (strstr (err.text, "vmdkit access release"));
+  assert_true (access_is_left ());
+  access = prepare (&web, &settings);
+  assert_false (access_is_left ());
+  give_back (access);
+  assert_true (fake_has (&fake, "\"disabled\": []"));
+  assert_string_equal (heard, "");
+}
+
+/* Not even what may have been made when the answers were lost. */
+static void
+test_left_unsure (void **state)
+{
+  const struct access_settings settings = settings_for (ACCESS_REQUIRE);
+  struct vmdk_error err = { 0 };
+
+  (void) state;
+  fake_control (&fake, "{\"fault\": {\"method\": \"DisableMethods\", \"do\": "
+                       "\"late-close\", \"count\": 100}}");
+  fake_control (&fake, "{\"fault\": {\"method\": \"EnableMethods\", \"do\": "
+                       "\"fault\", \"type\": \"NoPermission\"}}");
+  assert_refused (&settings, "DisableMethods: ");
+  assert_true (access_is_left ());
+  assert_int_equal (access_end_left (session, &err), 0);
+  assert_true (fake_has (&fake, "\"disabled\": []"));
+
+  /* nobody will come back */
+  fake_control (&fake, "{\"fault\": {\"method\": \"EnableMethods\", \"do\": "
+                       "\"fault\", \"type\": \"NoPermission\"}}");
+  assert_refused (&settings, "DisableMethods: ");
+  access_forget_left ();
+  assert_false (access_is_left ());
 }
 
 /* The session has ended meanwhile. */
@@ -409,27 +466,6 @@ test_forms (void **state)
   }
   fake_control (&fake, "{\"switch\": {\"internalForm\": 3}}");
   assert_refused (&settings, "the server does not know the request");
-}
-
-static void
-test_end_all (void **state)
-{
-  const struct access_settings settings = settings_for (ACCESS_REQUIRE);
-  struct access *first = prepare (&web, &settings);
-  struct access *second = prepare (&web, &settings);
-  struct access *third = prepare (&twin, &settings), *later;
-
-  (void) state;
-  access_end_all (session);
-  assert_true (fake_has (&fake, "\"disabled\": []"));
-  assert_int_equal (fake_count (&fake, "enable"), 2);
-  later = prepare (&web, &settings);
-  give_back (first);
-  give_back (second);
-  give_back (third);
-  assert_int_equal (fake_count (&fake, "enable"), 2);
-  give_back (later);
-  assert_int_equal (fake_count (&fake, "enable"), 3);
 }
 
 static int
@@ -512,15 +548,15 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    each_test (test_pair),        each_test (test_counted),
-    each_test (test_threads),     each_test (test_no_privilege),
-    each_test (test_host),        each_test (test_off),
-    each_test (test_left_behind), each_test (test_of_another),
-    each_test (test_move_runs),   each_test (test_busy),
-    each_test (test_answer_lost), each_test (test_end_fails),
-    each_test (test_expired),     each_test (test_forms),
-    each_test (test_end_all),     each_test (test_list_release),
-    each_test (test_identity),
+    each_test (test_pair),         each_test (test_counted),
+    each_test (test_threads),      each_test (test_no_privilege),
+    each_test (test_host),         each_test (test_off),
+    each_test (test_left_behind),  each_test (test_of_another),
+    each_test (test_move_runs),    each_test (test_busy),
+    each_test (test_answer_lost),  each_test (test_end_fails),
+    each_test (test_expired),      each_test (test_forms),
+    each_test (test_left_to_next), each_test (test_left_unsure),
+    each_test (test_list_release), each_test (test_identity),
   };
 
   fake_require ();
