@@ -126,6 +126,22 @@ fixture_free (struct fixture *f)
   cache_free (f->resources.tables);
 }
 
+/* With all the resources that a program has. */
+static inline void
+fixture_init_all (struct fixture *f)
+{
+  fixture_init (f);
+  fixture_free (f);
+  f->rules.resources = resources_new (1 << 20, 1 << 20, &f->err);
+  assert_non_null (f->rules.resources);
+}
+
+static inline void
+fixture_free_all (struct fixture *f)
+{
+  resources_free (f->rules.resources);
+}
+
 typedef struct extent *driver_open (const struct extent_source *source,
                                     struct vmdk_error *err);
 

@@ -11,39 +11,10 @@
 
 #include "extent-helper.h"
 #include "create-helper.h"
+#include "disk-helper.h"
 #include "child.h"
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
-
-static struct fixture f;
-static struct store *store;
-
-static int
-setup (void **state)
-{
-  (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
-  store = store_memory_new ("folder", &f.err);
-  return store ? 0 : -1;
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
-  return 0;
-}
-
-static void
-put (const char *name, const void *bytes, size_t count)
-{
-  assert_int_equal (store_memory_add (store, name, bytes, count, &f.err), 0);
-}
 
 /* A base of one extent line, with more lines at the end. */
 static void
@@ -59,23 +30,11 @@ put_base (const char *name, const char *cid, const char *extent,
   put (name, text, strlen (text));
 }
 
-static struct disk *
-open_disk (const char *name)
-{
-  const struct chain_rules rules = { .open = f.rules };
-  struct disk *disk = disk_open (store, name, STORE_FROM_FILE, &rules, &f.err);
-
-  if (!disk)
-    print_error ("%s: %s\n", name, f.err.text);
-  assert_non_null (disk);
-  return disk;
-}
-
 static int
 create_child (struct store *in, const char *name, const char *parent,
               const char *hint, const struct child_rules *rules)
 {
-  struct disk *disk = open_disk (parent);
+  struct disk *disk = open_disk (parent, false);
   const int r = disk_create_child (in, name, disk, hint, rules, &f.err);
 
   disk_close (disk);
@@ -138,8 +97,8 @@ test_contents (void **state)
     le64_store (data + i, random_next (&seed));
   for (size_t i = 0; i < COUNT (cases); i++) {
     if (i > 0) {
-      teardown (state);
-      setup (state);
+      folder_teardown (state);
+      folder_setup (state);
     }
     put ("data", data, sizeof data);
     put_base ("base.vmdk", "CID=1234abcd\n", "RW 301 FLAT \"data\" 0",
@@ -158,7 +117,7 @@ test_contents (void **state)
       make_child ((const char *[]){ "d", "e", "f" }[j],
                   (const char *[]){ "c-000001.vmdk", "d", "e" }[j],
                   cases[j].type);
-    disk = open_disk ("f");
+    disk = open_disk ("f", false);
     assert_string_equal (f.warning, "");
     assert_int_equal (chain_nr_links (disk_chain (disk)), 5);
     assert_int_equal (disk_size (disk), sizeof data);
@@ -223,8 +182,8 @@ test_inherited (void **state)
     struct descriptor *d;
 
     if (i > 0) {
-      teardown (state);
-      setup (state);
+      folder_teardown (state);
+      folder_setup (state);
     }
     put_base ("base.vmdk", "CID=1\n", "RW 4096 ZERO", cases[i].base);
     make_child ("other.vmdk", "base.vmdk", DISK_SPLIT_SPARSE);
@@ -236,7 +195,7 @@ test_inherited (void **state)
     put ("middle.vmdk", text, strlen (text));
     make_child ("top.vmdk", "middle.vmdk", DISK_MONOLITHIC_SPARSE);
 
-    disk = open_disk ("top.vmdk");
+    disk = open_disk ("top.vmdk", false);
     d = chain_link (disk_chain (disk), 0)->descriptor;
     assert_int_equal (descriptor_parent_cid (d), 2);
 #define SAYS(key, value) \
@@ -424,7 +383,7 @@ test_split (void **state)
   (void) state;
   put_base ("base", "CID=1\n", "RW 10485760 ZERO", "");
   make_child ("x.vmdk", "base", DISK_SPLIT_SPARSE);
-  disk = open_disk ("x.vmdk");
+  disk = open_disk ("x.vmdk", false);
   assert_int_equal (disk_size (disk), 10485760 * UINT64_C (512));
   assert_int_equal (chain_link (disk_chain (disk), 0)->nr_extents, 3);
   disk_close (disk);
@@ -464,15 +423,14 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown (test_contents, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_cowd_header, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_inherited, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_adapter_not_writable, setup,
-                                     teardown),
-    cmocka_unit_test_setup_teardown (test_refused, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_hints, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_split, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_each_step_fails, setup, teardown),
+    TEST_IN_FOLDER (test_contents),
+    TEST_IN_FOLDER (test_cowd_header),
+    TEST_IN_FOLDER (test_inherited),
+    TEST_IN_FOLDER (test_adapter_not_writable),
+    TEST_IN_FOLDER (test_refused),
+    TEST_IN_FOLDER (test_hints),
+    TEST_IN_FOLDER (test_split),
+    TEST_IN_FOLDER (test_each_step_fails),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -14,6 +14,7 @@
 
 #include "extent-helper.h"
 #include "create-helper.h"
+#include "disk-helper.h"
 #include "child.h"
 #include "create.h"
 #include "link-text.h"
@@ -24,8 +25,6 @@
 #define SKIPPED 77
 
 static char folder[] = "/tmp/test-create-qemu-XXXXXX";
-static struct fixture f;
-static struct store *store;
 
 static int
 setup (void **state)
@@ -34,10 +33,7 @@ setup (void **state)
   strcpy (strrchr (folder, '-'), "-XXXXXX");
   if (!mkdtemp (folder))
     return -1;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
+  fixture_init_all (&f);
   store = store_dir_new (folder, &f.err);
   return store ? 0 : -1;
 }
@@ -57,7 +53,7 @@ teardown (void **state)
 {
   (void) state;
   store_close (store);
-  resources_free (f.rules.resources);
+  fixture_free_all (&f);
   return nftw (folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 

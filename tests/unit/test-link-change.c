@@ -195,10 +195,7 @@ static int
 setup (void **state)
 {
   (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
+  fixture_init_all (&f);
   memset (&rec, 0, sizeof rec);
   rec.inner = store_memory_new ("folder", &f.err);
   assert_non_null (rec.inner);
@@ -212,7 +209,7 @@ teardown (void **state)
 {
   (void) state;
   store_close (rec.inner);
-  resources_free (f.rules.resources);
+  fixture_free_all (&f);
   return 0;
 }
 

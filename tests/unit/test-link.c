@@ -9,43 +9,9 @@
 #include <inttypes.h>
 
 #include "extent-helper.h"
+#include "disk-helper.h"
 #include "sparse-image.h"
-#include "disk.h"
 #include "parent.h"
-#include "store.h"
-
-static struct fixture f;
-static struct store *store;
-
-static int
-setup (void **state)
-{
-  (void) state;
-  fixture_init (&f);
-  store = store_memory_new ("folder", &f.err);
-  return store ? 0 : -1;
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  store_close (store);
-  fixture_free (&f);
-  return 0;
-}
-
-static void
-put (const char *name, const void *bytes, size_t count)
-{
-  assert_int_equal (store_memory_add (store, name, bytes, count, &f.err), 0);
-}
-
-static void
-put_text (const char *name, const char *text)
-{
-  put (name, text, strlen (text));
-}
 
 /* A base (PARENT 0) or child with these extent lines. */
 static void
@@ -152,12 +118,12 @@ test_other_files (void **state)
   };
 
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    setup (state);
+    folder_setup (state);
     put ("x", cases[i].bytes, cases[i].size);
     struct disk *disk = open_with ("x", PLAIN);
     assert_null (disk);
     assert_string_equal (f.err.text, cases[i].text);
-    teardown (state);
+    folder_teardown (state);
   }
 }
 
@@ -525,23 +491,15 @@ test_list (void **state)
 int
 main (void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown (name, setup, teardown)
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_other_files),
-    TEST (test_lone_extents),
-    TEST (test_embedded),
-    TEST (test_descriptor_only),
-    TEST (test_names),
-    TEST (test_allowed_names),
-    TEST (test_hints),
-    TEST (test_missing_parents),
-    TEST (test_cids),
-    TEST (test_loops),
-    TEST (test_flat_child),
-    TEST (test_depth),
-    TEST (test_capacities),
-    TEST (test_places),
-    TEST (test_list),
+    cmocka_unit_test (test_other_files), TEST_IN_FOLDER (test_lone_extents),
+    TEST_IN_FOLDER (test_embedded),      TEST_IN_FOLDER (test_descriptor_only),
+    TEST_IN_FOLDER (test_names),         TEST_IN_FOLDER (test_allowed_names),
+    TEST_IN_FOLDER (test_hints),         TEST_IN_FOLDER (test_missing_parents),
+    TEST_IN_FOLDER (test_cids),          TEST_IN_FOLDER (test_loops),
+    TEST_IN_FOLDER (test_flat_child),    TEST_IN_FOLDER (test_depth),
+    TEST_IN_FOLDER (test_capacities),    TEST_IN_FOLDER (test_places),
+    TEST_IN_FOLDER (test_list),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -10,22 +10,19 @@
 #include <errno.h>
 
 #include "extent-helper.h"
+#include "disk-helper.h"
 #include "defragment.h"
-#include "disk.h"
 #include "grain-room.h"
 #include "grow.h"
 #include "operation.h"
 #include "shrink.h"
 #include "sparse-image.h"
-#include "store.h"
 
 #define GRAIN 8 /* sectors */
 #define GRAIN_SIZE ((size_t) GRAIN * SECTOR_SIZE)
 #define NR_SECTORS 2052 /* the last grain is half a one */
 #define NAME_OF_DISK "disk.vmdk"
 
-static struct fixture f;
-static struct store *store;
 static struct sparse_image s;
 static uint8_t *model;
 static uint64_t model_size;
@@ -61,12 +58,7 @@ setup (void **state)
     "createType=\"monolithicSparse\"\nRW 2052 SPARSE \"disk.vmdk\"\n";
 
   (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
-  store = store_memory_new ("folder", &f.err);
-  assert_non_null (store);
+  assert_int_equal (folder_setup (state), 0);
   sparse_image_init (&s, NR_SECTORS, GRAIN);
   sparse_image_descriptor (&s, text);
   model_size = sectors_to_bytes (NR_SECTORS);
@@ -81,8 +73,7 @@ static int
 teardown (void **state)
 {
   (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
+  folder_teardown (state);
   image_free (&s.image);
   free (model);
   return 0;

@@ -7,46 +7,11 @@
 #include "extent-helper.h"
 #include "child.h"
 #include "create-helper.h"
+#include "disk-helper.h"
 #include "create.h"
 #include "siblings.h"
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
-
-static struct fixture f;
-static struct store *store;
-
-static int
-setup (void **state)
-{
-  (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
-  store = store_memory_new ("folder", &f.err);
-  return store ? 0 : -1;
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
-  return 0;
-}
-
-static void
-put (const char *name, const void *bytes, size_t count)
-{
-  assert_int_equal (store_memory_add (store, name, bytes, count, &f.err), 0);
-}
-
-static void
-put_text (const char *name, const char *text)
-{
-  put (name, text, strlen (text));
-}
 
 static void
 put_base (void)
@@ -59,32 +24,17 @@ put_base (void)
             "createType=\"monolithicFlat\"\nRW 64 FLAT \"base-flat.vmdk\"\n");
 }
 
-static struct disk *
-open_disk (const char *name, bool writable)
-{
-  const struct chain_rules rules = { .open = f.rules, .writable = writable };
-
-  f.nr_warnings = 0;
-  f.warning[0] = '\0';
-  return disk_open (store, name, STORE_FROM_USER, &rules, &f.err);
-}
-
 static void
 must_open (const char *name, bool writable)
 {
-  struct disk *disk = open_disk (name, writable);
-
-  if (!disk)
-    print_error ("%s\n", f.err.text);
-  assert_non_null (disk);
-  disk_close (disk);
+  disk_close (open_disk (name, writable));
 }
 
 /* Not for writing, and the log says why; for reading as ever. */
 static void
 assert_has_child (const char *text)
 {
-  assert_null (open_disk ("base.vmdk", true));
+  assert_null (try_open ("base.vmdk", true));
   assert_error (&f.err, ERR_READ_ONLY, text);
   assert_int_equal (f.nr_warnings, 1);
   assert_string_equal (f.warning, text);
@@ -162,11 +112,11 @@ test_kinds (void **state)
     struct disk *disk;
 
     if (i > 0) {
-      teardown (state);
-      setup (state);
+      folder_teardown (state);
+      folder_setup (state);
     }
     put_base ();
-    disk = open_disk ("base.vmdk", false);
+    disk = try_open ("base.vmdk", false);
     assert_non_null (disk);
     assert_int_equal (
       disk_create_child (store, "c.vmdk", disk, "base.vmdk", &child, &f.err),
@@ -259,7 +209,7 @@ test_no_list (void **state)
 
   (void) state;
   put_base ();
-  disk = open_disk ("base.vmdk", false);
+  disk = try_open ("base.vmdk", false);
   assert_non_null (disk);
   assert_int_equal (
     siblings_check_no_child (&blind, "base.vmdk",
@@ -274,11 +224,9 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown (test_hints, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_kinds, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_long_text, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_many_files, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_no_list, setup, teardown),
+    TEST_IN_FOLDER (test_hints),     TEST_IN_FOLDER (test_kinds),
+    TEST_IN_FOLDER (test_long_text), TEST_IN_FOLDER (test_many_files),
+    TEST_IN_FOLDER (test_no_list),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -14,10 +14,9 @@
 #include <zlib.h>
 
 #include "extent-helper.h"
+#include "disk-helper.h"
 #include "create.h"
-#include "disk.h"
 #include "sparse-header.h"
-#include "store.h"
 #include "stream-marker.h"
 
 #define GRAIN ((size_t) 4096)
@@ -25,32 +24,10 @@
 #define SIZE (700 * GRAIN + 1536)
 #define NAME_OF_DISK "s.vmdk"
 
-static struct fixture f;
-static struct store *store;
 static struct disk *disk;
 static uint8_t *model; /* what the disk holds */
 static uint8_t *buf;
 static uint64_t seed;
-
-static struct disk *
-try_open (const char *name, bool writable)
-{
-  const struct chain_rules rules = { .open = f.rules, .writable = writable };
-
-  f.nr_warnings = 0;
-  return disk_open (store, name, STORE_FROM_FILE, &rules, &f.err);
-}
-
-static struct disk *
-open_disk (const char *name, bool writable)
-{
-  struct disk *d = try_open (name, writable);
-
-  if (!d)
-    print_error ("%s: %s\n", name, f.err.text);
-  assert_non_null (d);
-  return d;
-}
 
 static void
 create (uint64_t size, uint64_t grain)
@@ -68,16 +45,13 @@ static int
 setup (void **state)
 {
   (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  store = store_memory_new ("folder", &f.err);
+  assert_int_equal (folder_setup (state), 0);
   model = calloc (1, SIZE);
   buf = calloc (1, SIZE);
   seed = 88172645463325252;
   create (SIZE, GRAIN);
   disk = open_disk (NAME_OF_DISK, true);
-  return f.rules.resources && model && buf ? 0 : -1;
+  return model && buf ? 0 : -1;
 }
 
 static int
@@ -86,8 +60,7 @@ teardown (void **state)
   (void) state;
   disk_close (disk);
   disk = NULL;
-  store_close (store);
-  resources_free (f.rules.resources);
+  folder_teardown (state);
   free (model);
   free (buf);
   return 0;

@@ -7,51 +7,16 @@
 #include <config.h>
 
 #include "extent-helper.h"
+#include "disk-helper.h"
 #include "create.h"
-#include "disk.h"
 
 #define GRAIN 4096
 #define DISK "disk.vmdk"
 
-static struct fixture f;
-static struct store *store;
-
-static int
-setup (void **state)
-{
-  (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  store = store_memory_new ("folder", &f.err);
-  return store && f.rules.resources ? 0 : -1;
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
-  return 0;
-}
-
-static struct disk *
-open_disk (bool writable)
-{
-  const struct chain_rules rules = { .open = f.rules, .writable = writable };
-  struct disk *disk = disk_open (store, DISK, STORE_FROM_USER, &rules, &f.err);
-
-  if (!disk)
-    print_error ("%s\n", f.err.text);
-  assert_non_null (disk);
-  return disk;
-}
-
 static void
 write_grain (uint64_t grain, int wanted)
 {
-  struct disk *disk = open_disk (true);
+  struct disk *disk = open_disk (DISK, true);
   uint8_t buf[GRAIN];
 
   memset (buf, (int) grain + 1, sizeof buf);
@@ -101,7 +66,7 @@ test_cut (void **state)
   assert_non_null (
     strstr (f.err.text, "cannot be written before it is repaired: grain 2"));
   write_grain (0, 0);
-  disk = open_disk (false);
+  disk = open_disk (DISK, false);
   assert_int_equal (disk_read (disk, buf, GRAIN, 2 * GRAIN, &f.err), -1);
   assert_int_equal (f.err.kind, ERR_DAMAGED);
   assert_int_equal (disk_read (disk, buf, GRAIN, GRAIN, &f.err), 0);
@@ -113,7 +78,7 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test_setup_teardown (test_cut, setup, teardown),
+    TEST_IN_FOLDER (test_cut),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
