@@ -102,7 +102,9 @@ extern int http_read (struct http_pool *pool, const char *target, void *buf,
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 7)));
 
 /* Put all of MEDIA there as the file TARGET, in place of one that is there.
- * After a failure a part of it may be there.  PROGRESS is told how many bytes
+ * Servers take whole files only: what broke off is sent again from its start
+ * (rule 3), and what cannot be read, or is not wanted any more, is not.  After
+ * a failure a part of it may be there.  PROGRESS is told how many bytes
  * have gone, and its false ends it; it may be NULL.
  */
 extern int http_write (struct http_pool *pool, const char *target,

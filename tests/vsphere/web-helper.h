@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* A server for tests: one file (or several), and a way to misbehave.
+/* A server for tests: one file (or several), a place for what is put there,
+ * and a way to misbehave.
  *
  * Every request gets a number, from 0.  The test says what happens to it: it
  * is answered properly, or in one of the ways below.  Plain HTTP on a port of
@@ -42,6 +43,8 @@ enum trick {
   STALL, /* headers, and then nothing */
 };
 
+#define WEB_MAX_PUT (4 * 1024 * 1024)
+
 struct web_file {
   const char *target; /* NULL: whatever is asked for */
   const uint8_t *bytes;
@@ -63,6 +66,13 @@ struct web {
   const char *_Atomic cookie; /* what a client must send; NULL: nothing */
   _Atomic unsigned nr_requests, nr_connections;
   char last_request[4096];
+
+  /* Of the last PUT, and how many there were.  The next NR_CUTS of them end
+   * their connection after CUT bytes.
+   */
+  uint8_t put[WEB_MAX_PUT];
+  _Atomic size_t put_size, cut;
+  _Atomic unsigned nr_puts, nr_cuts;
 };
 
 struct web_client {
@@ -190,9 +200,45 @@ web_answer (struct web *web, int fd, const char *request)
   case LONG_HEADER:
     return web_long_header (fd);
   default:
+    if (strcmp (method, "PUT") == 0)
+      return web_status (fd, "201 Created");
     return web_good (fd, strcmp (method, "HEAD") == 0, file,
                      range ? range + 9 : NULL, trick);
   }
+}
+
+/* The body that follows REQUEST, of which NR_BYTES were received with it.
+ * False: the connection ends.
+ */
+static inline bool
+web_take_body (struct web *web, int fd, const char *request, size_t nr_bytes)
+{
+  const char *length = strstr (request, "\r\nContent-Length: ");
+  const size_t head = (size_t) (strstr (request, "\r\n\r\n") + 4 - request);
+  const bool cut = web->nr_cuts > 0;
+  size_t size = length ? strtoul (length + 18, NULL, 10) : 0;
+  size_t got = nr_bytes - head;
+
+  if (size > sizeof web->put || got > size)
+    abort ();
+  memcpy (web->put, request + head, got);
+  web->nr_puts++;
+  if (cut) {
+    web->nr_cuts--;
+    size = web->cut;
+  }
+  if (strstr (request, "\r\nExpect: 100-continue")
+      && !web_send (fd, "HTTP/1.1 100 Continue\r\n\r\n", 25))
+    return false;
+  while (got < size) {
+    const ssize_t n = recv (fd, web->put + got, size - got, 0);
+
+    if (n <= 0)
+      return false;
+    got += (size_t) n;
+  }
+  web->put_size = got;
+  return !cut;
 }
 
 static inline void *
@@ -213,7 +259,9 @@ web_serve_one (void *opaque)
     len += (size_t) n;
     request[len] = '\0';
     if (strstr (request, "\r\n\r\n")) {
-      go_on = web_answer (web, client->fd, request);
+      go_on = (strncmp (request, "PUT ", 4) != 0
+               || web_take_body (web, client->fd, request, len))
+              && web_answer (web, client->fd, request);
       len = 0;
     }
   }
