@@ -24,6 +24,7 @@ struct conversion {
 
   /* Unless it is to be raw. */
   struct new_link link;
+  char *rest; /* of its disk database; owned */
 };
 
 /* Open SOURCE and decide everything that does not depend on names. */

@@ -42,8 +42,8 @@ open_source (struct conversion *c, const struct convert_source *source,
   return 0;
 }
 
-static void
-plan_metadata (struct conversion *c)
+static int
+plan_metadata (struct conversion *c, struct vmdk_error *err)
 {
   const struct convert_rules *rules = c->rules;
   const struct chain *chain =
@@ -58,12 +58,14 @@ plan_metadata (struct conversion *c)
                                        : 4;
   link->geometry = disk_geometry_for (link->nr_sectors, link->adapter);
   if (!chain)
-    return;
+    return 0;
   if (!rules->adapter)
     link->geometry =
       inherited_geometry (chain, link->nr_sectors, link->adapter);
   link->uuid = inherited_value (chain, "ddb.uuid");
   link->tools_version = inherited_value (chain, "ddb.toolsVersion");
+  link->rest = c->rest = inherited_rest (chain, err);
+  return c->rest ? 0 : -1;
 }
 
 static int
@@ -92,8 +94,8 @@ plan (struct conversion *c, struct vmdk_error *err)
   link->nr_sectors = div_round_up (c->source.size, SECTOR_SIZE);
   link->cid = random_cid (0);
   link->parent_cid = CID_NONE;
-  plan_metadata (c);
-  if (new_link_set_grain (link, c->rules->grain_size, err) == -1)
+  if (plan_metadata (c, err) == -1
+      || new_link_set_grain (link, c->rules->grain_size, err) == -1)
     return -1;
   return new_link_check_size (link, err);
 }
@@ -113,6 +115,7 @@ void
 conversion_end (struct conversion *c)
 {
   disk_close (c->disk);
+  free (c->rest);
 }
 
 struct stream_export_rules

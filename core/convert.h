@@ -58,8 +58,8 @@ struct convert_rules {
   const char *adapter;
   unsigned hw_version;
 
-  /* uuid, adapter, hardware and tools version and geometry are the source's,
-   * where they are not said above.
+  /* What the disk database says, uuid, adapter, hardware version and geometry
+   * among it, is as with the source, where it is not said above.
    */
   bool keep_metadata;
   bool overwrite;

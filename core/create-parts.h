@@ -63,6 +63,7 @@ struct new_link {
   unsigned hw_version;
   const char *uuid;          /* NULL: a new one, or none for a child */
   const char *tools_version; /* NULL: none */
+  const char *rest;          /* more lines of the disk database, or NULL */
 };
 
 /* Check GRAIN_SIZE in bytes and set link->grain; link->kind is set. */

@@ -237,7 +237,8 @@ print_database (FILE *out, const struct new_link *link)
     fprintf (out, "ddb.uuid = \"%s\"\n", link->uuid);
   else if (!link->hint)
     print_uuid (out);
-  fprintf (out, "ddb.virtualHWVersion = \"%u\"\n", link->hw_version);
+  fprintf (out, "ddb.virtualHWVersion = \"%u\"\n%s", link->hw_version,
+           link->rest ? link->rest : "");
 }
 
 static char *
@@ -288,7 +289,7 @@ check_area (const struct new_link *link, size_t len, struct vmdk_error *err)
   if (!link->kind->suffix && len >= area)
     return fail (err, ERR_ARGUMENT,
                  "a descriptor of %zu bytes does not fit in the %zu that are "
-                 "embedded: the names are too long",
+                 "embedded: the names or the metadata are too long",
                  len, area);
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <string.h>
+#include <strings.h>
 
 #include "create.h"
 
@@ -27,7 +28,7 @@ disk_adapter_parse (const char *word)
   };
 
   for (size_t i = 0; i < COUNT (adapters); i++)
-    if (strcmp (word, adapters[i].word) == 0)
+    if (strcasecmp (word, adapters[i].word) == 0)
       return adapters[i].adapter;
   return NULL;
 }
@@ -59,7 +60,7 @@ disk_hw_version_parse (const char *word)
   };
 
   for (size_t i = 0; i < COUNT (versions); i++)
-    if (strcmp (word, versions[i].word) == 0)
+    if (strcasecmp (word, versions[i].word) == 0)
       return versions[i].version;
   return number_parse (word);
 }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "checked.h"
 #include "create-parts.h"
@@ -112,8 +113,8 @@ int
 disk_type_parse (const char *name)
 {
   for (int i = 0; i < NR_TYPES; i++)
-    if (strcmp (name, kinds[i].name) == 0
-        || strcmp (name, kinds[i].plugin_name) == 0)
+    if (strcasecmp (name, kinds[i].name) == 0
+        || strcasecmp (name, kinds[i].plugin_name) == 0)
       return i;
   return -1;
 }

@@ -37,14 +37,15 @@ struct create_rules {
 };
 
 /* "monolithicSparse", ... and nbdkit's vddk plugin's names for them
- * ("monolithic-sparse", "vmfs-thin", ...).  -1 for an unknown name.
+ * ("monolithic-sparse", "vmfs-thin", ...), in any letter case.  -1 for an
+ * unknown name.
  */
 extern int disk_type_parse (const char *name) __attribute__ ((nonnull (1)));
 extern const char *disk_type_name (enum disk_type type);
 
 /* create_rules.adapter for a word that users write: "ide", "buslogic",
  * "lsilogic", "legacyESX", and nbdkit's vddk plugin's "scsi-buslogic" and
- * "scsi-lsilogic".  NULL for another.
+ * "scsi-lsilogic", in any letter case.  NULL for another.
  */
 extern const char *disk_adapter_parse (const char *word)
   __attribute__ ((nonnull (1)));

@@ -5,7 +5,10 @@
 #include <config.h>
 
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "checked.h"
 #include "descriptor-model.h"
@@ -81,4 +84,67 @@ inherited_geometry (const struct chain *chain, uint64_t nr_sectors,
   return g.cylinders && g.heads && g.sectors
            ? g
            : disk_geometry_for (nr_sectors, adapter);
+}
+
+/* -- The rest ----------------------------------------------------------- */
+
+struct rest {
+  const struct chain *chain;
+  FILE *out;
+};
+
+static bool
+is_of_old_files (const char *key)
+{
+  static const char *const keys[] = {
+    "adapterType",      "geometry.cylinders", "geometry.heads",
+    "geometry.sectors", "longContentID",      "thinProvisioned",
+    "toolsVersion",     "uuid",               "virtualHWVersion",
+    "encoding",         "grain",              "iofilters",
+    "sidecars",         "objectParentUri",    "nativeParentHint",
+    "nativeParentCID",
+  };
+  static const char virtualbox[] = "uuid.";
+
+  key += strlen ("ddb.");
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    if (strcasecmp (key, keys[i]) == 0)
+      return true;
+  return strncasecmp (key, virtualbox, strlen (virtualbox)) == 0;
+}
+
+/* The youngest link's value counts, and of one link's the last. */
+static bool
+print_line (void *opaque, const char *key, const char *value)
+{
+  const struct rest *rest = opaque;
+
+  if (key_is_ddb (key) && !is_of_old_files (key)
+      && look_up (rest->chain, key) == value
+      && inherited_value (rest->chain, key))
+    fprintf (rest->out, "%s = \"%s\"\n", key, value);
+  return true;
+}
+
+char *
+inherited_rest (const struct chain *chain, struct vmdk_error *err)
+{
+  CLEANUP_FREE char *text = NULL;
+  size_t len;
+  FILE *out = open_memstream (&text, &len);
+  struct rest rest = { chain, out };
+  bool failed;
+
+  if (!out) {
+    fail_memory (err);
+    return NULL;
+  }
+  for (size_t i = 0; i < chain_nr_links (chain); i++)
+    descriptor_each (chain_link (chain, i)->descriptor, print_line, &rest);
+  failed = ferror (out) != 0;
+  if (fclose (out) != 0 || failed) {
+    fail_memory (err);
+    return NULL;
+  }
+  return steal_ptr (&text);
 }

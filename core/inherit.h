@@ -26,6 +26,14 @@ extern const char *inherited_adapter (const struct chain *chain)
 extern unsigned inherited_hw_version (const struct chain *chain)
   __attribute__ ((nonnull (1)));
 
+/* What else the databases have, as lines of a descriptor ("" when there is
+ * nothing); owned by the caller.  Not what is above, nor what is true only of
+ * the old files: identities of VirtualBox and of snapshots that the storage
+ * makes, filters, IDs of contents.
+ */
+extern char *inherited_rest (const struct chain *chain, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
+
 /* For a disk of NR_SECTORS on ADAPTER, where the chain has none. */
 extern struct disk_geometry inherited_geometry (const struct chain *chain,
                                                 uint64_t nr_sectors,

@@ -131,9 +131,9 @@ fail_extent (struct store *store, const char *name, const char *what,
                what);
 }
 
-static int
-fail_unknown (struct store *store, const char *name, const struct start *start,
-              struct vmdk_error *err)
+/* Formats that are no VMDK; NULL if START is none of them. */
+static const char *
+find_other (const struct start *start)
 {
   static const struct {
     const char *bytes;
@@ -152,13 +152,23 @@ fail_unknown (struct store *store, const char *name, const struct start *start,
     { "BZh", 3, "a bzip2 file: unpack it first" },
     { "(\xb5/\xfd", 4, "a zstd file: unpack it first" },
   };
-  char guess[DESCRIPTOR_MAX_NAME];
 
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (start->len >= others[i].len
         && memcmp (start->bytes, others[i].bytes, others[i].len) == 0)
-      return fail (err, ERR_NOT_VMDK, "is not a VMDK: it is %s",
-                   others[i].what);
+      return others[i].what;
+  return NULL;
+}
+
+static int
+fail_unknown (struct store *store, const char *name, const struct start *start,
+              struct vmdk_error *err)
+{
+  const char *other = find_other (start);
+  char guess[DESCRIPTOR_MAX_NAME];
+
+  if (other)
+    return fail (err, ERR_NOT_VMDK, "is not a VMDK: it is %s", other);
   if (guess_descriptor (name, guess, sizeof guess)) {
     struct vmdk_error ignored;
     CLEANUP_MEDIA struct media *media =
@@ -172,6 +182,26 @@ fail_unknown (struct store *store, const char *name, const struct start *start,
   return fail (err, ERR_NOT_VMDK,
                "is not a VMDK: it starts with neither a descriptor nor a "
                "known magic number");
+}
+
+int
+link_text_guess (struct media *media, enum file_guess *guess,
+                 struct vmdk_error *err)
+{
+  CLEANUP_FREE struct start *start = malloc (sizeof *start);
+
+  if (!start)
+    return fail_memory (err);
+  *guess = FILE_LIKE_NOTHING;
+  if (media->size < 4)
+    return 0;
+  if (read_start (media, start, err) == -1)
+    return -1;
+  if (start->kind != FILE_UNKNOWN)
+    *guess = FILE_LIKE_VMDK;
+  else if (find_other (start))
+    *guess = FILE_LIKE_OTHER;
+  return 0;
 }
 
 /* -- Texts -------------------------------------------------------------- */

@@ -63,6 +63,16 @@ extern int link_replace_text (struct link *link,
                               struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
+/* What the bytes of a file that may be raw look like. */
+enum file_guess {
+  FILE_LIKE_VMDK,
+  FILE_LIKE_OTHER,   /* an image of another format, or packed */
+  FILE_LIKE_NOTHING, /* so it can only be raw */
+};
+extern int link_text_guess (struct media *media, enum file_guess *guess,
+                            struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
 /* -- Private to link*.c ------------------------------------------------- */
 
 struct link_text {

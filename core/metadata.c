@@ -17,10 +17,11 @@
 /* Longer ones are in no descriptor; descriptor_set says so. */
 #define MAX_KEY 512
 
+/* As descriptors have it; who knows those may say KEY with the prefix. */
 static void
 with_prefix (char full[MAX_KEY], const char *key)
 {
-  snprintf (full, MAX_KEY, PREFIX "%s", key);
+  snprintf (full, MAX_KEY, "%s%s", key_is_ddb (key) ? "" : PREFIX, key);
 }
 
 struct visit {
@@ -90,6 +91,8 @@ metadata_set (struct store *store, const char *name,
   struct change change = { .value = value };
 
   with_prefix (change.key, key);
+  if (change.key[strlen (PREFIX)] == '\0')
+    return fail (err, ERR_ARGUMENT, "a key cannot be empty");
   return link_edit (store, name, flags, operation, set, &change, err);
 }
 

@@ -2,8 +2,8 @@
 
 /* A disk's metadata: the disk database of its descriptor, key by key.
  *
- * Keys are without their prefix "ddb.": adapterType, geometry.cylinders, uuid
- * and so on, and whatever clients added.  These are what VixDiskLib's
+ * Keys are without their prefix "ddb.", which may be said, too: adapterType,
+ * geometry.cylinders, uuid and so on, and whatever clients added.  These are what VixDiskLib's
  * GetMetadataKeys, ReadMetadata and WriteMetadata work on.
  */
 

@@ -128,13 +128,16 @@ target_device (struct target *target, struct vmdk_error *err)
 static int
 target_file (struct target *target, struct vmdk_error *err)
 {
-  const char *dot = strrchr (target->place.name, '.');
+  static const char *const raws[] = { ".raw", ".img", NULL };
+  static const char *const vmdks[] = { ".vmdk", NULL };
 
   if (target->place.folder)
     return fail (err, ERR_READ_ONLY,
                  "is in an archive, and those are only read");
-  if (dot && strcmp (dot, ".vmdk") == 0)
+  if (name_ends (target->place.name, vmdks))
     target->usual = "monolithicSparse";
+  else if (name_ends (target->place.name, raws))
+    target->usual = "raw";
   target->target = (struct convert_target){
     .store = target->place.store,
     .name = target->place.name,
@@ -222,7 +225,7 @@ words_to_rules (void)
   if (status != -1)
     return status;
   if (type && !type_parse (type, &rules))
-    return usage_error ("there is no type '%s'", type);
+    return type_error (type, true);
   if (level && !deflate_level_parse (level, &rules.level))
     return usage_error ("--level=%s is not fast, default, best, or a number "
                         "from 1 to %d",

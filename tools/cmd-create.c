@@ -31,7 +31,7 @@ check (const char **arguments)
   const int found = type ? disk_type_parse (type) : 0;
 
   if (found == -1)
-    return usage_error ("there is no type '%s'", type);
+    return type_error (type, false);
   rules.type = type              ? (enum disk_type) found
                : server_given () ? DISK_VMFS_FLAT
                                  : DISK_MONOLITHIC_SPARSE;

@@ -40,7 +40,7 @@ check (const char **arguments)
   if (status != -1)
     return status;
   if (!type_parse (type ? type : "monolithicSparse", &rules))
-    return usage_error ("there is no type '%s'", type);
+    return type_error (type, true);
   if (grain_size && size_parse (grain_size, &rules.grain_size, &err) == -1)
     return usage_error ("%s", err.text);
   return -1;

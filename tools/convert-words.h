@@ -19,6 +19,9 @@ struct source {
   struct convert_source source;
 };
 
+/* Whether NAME ends with one of ENDINGS (".vmdk", ..., NULL), in any case. */
+extern bool name_ends (const char *name, const char *const *endings);
+
 /* FORMAT is "vmdk", "raw" or NULL.  An error that a format would cure says
  * so; see source_hint.
  */

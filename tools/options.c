@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "checked.h"
+#include "create.h"
 #include "resources.h"
 #include "server.h"
 #include "tool.h"
@@ -128,6 +130,20 @@ usage_error (const char *format, ...)
            "Usage: vmdkit %s [OPTION...] %s\n",
            command->name, safe, command->name, command->arguments);
   return EXIT_USAGE;
+}
+
+int
+type_error (const char *word, bool raw)
+{
+  char names[256];
+  size_t used = 0;
+
+  for (int i = 0; i <= DISK_STREAM_OPTIMIZED; i++)
+    used += (size_t) snprintf (names + used, sizeof names - used, "%s%s",
+                               i == 0 ? "" : ", ",
+                               disk_type_name ((enum disk_type) i));
+  return usage_error ("there is no type '%s'; there are %s%s", word, names,
+                      raw ? ", raw" : "");
 }
 
 static int
@@ -291,7 +307,9 @@ operation_begin (struct operation *operation, struct vmdk_error *err)
   if (!resources)
     return -1;
   operation->rules = (struct chain_rules){
-    .open = { .log = { .sink = output_log, .wants = log_wanted },
+    .open = { .log = { .sink = output_log,
+                       .wants = log_wanted,
+                       .how = "vmdkit -v" },
               .resources = resources,
               .accept_journal = given.accept_journal,
               .recover_stream = given.recover,
@@ -362,7 +380,9 @@ text_options (char *dst, size_t size, const char *src)
 /* --------------------------------------------------------------------- */
 /* Sizes. */
 
-/* log2 of the unit; -1 for an unknown one.  "KiB" and "k" are the same. */
+/* log2 of the unit; -1 for an unknown one.  "KiB" and "k" are the same, and
+ * "KB" is refused: it may be meant to be 1000 bytes.
+ */
 static int
 unit_shift (const char *unit)
 {
@@ -375,7 +395,7 @@ unit_shift (const char *unit)
     return 9;
   letter = strchr (letters, unit[0] | 0x20);
   if (!letter || !(unit[0] & 0x40)
-      || (unit[1] != '\0' && strcmp (unit + 1, "iB") != 0))
+      || (unit[1] != '\0' && strcasecmp (unit + 1, "ib") != 0))
     return -1;
   return 10 * (int) (letter - letters + 1);
 }

@@ -66,7 +66,7 @@ child_check (const char **arguments)
 
   (void) arguments;
   if (found == -1)
-    return usage_error ("there is no type '%s'", type);
+    return type_error (type, false);
   rules.type = (enum disk_type) found;
   if (grain_size && size_parse (grain_size, &rules.grain_size, &err) == -1)
     return usage_error ("%s", err.text);

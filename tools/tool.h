@@ -87,6 +87,11 @@ extern int options_parse (const struct command *command, int argc,
 extern int usage_error (const char *format, ...)
   __attribute__ ((format (printf, 1, 2)));
 
+/* WORD is no type that a new disk can have; says which there are.  RAW: that
+ * is one, too.
+ */
+extern int type_error (const char *word, bool raw);
+
 /* What the common options said. */
 struct settings {
   bool json, quiet, verbose;

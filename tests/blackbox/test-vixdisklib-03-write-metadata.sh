@@ -38,7 +38,13 @@ tool_fails 1 "quotes and control bytes are not allowed" \
   meta set disk.vmdk note 'a
 b'
 tool_fails 1 "only letters, digits" meta set disk.vmdk 'a=b' c
+tool_fails 1 "a key cannot be empty" meta set disk.vmdk "" c
 tool_fails 1 "has no metadata of the key note" meta delete disk.vmdk note
+
+# with the prefix that it has in the descriptor
+vmdkit meta set disk.vmdk ddb.note prefixed
+test "$(vmdkit meta get disk.vmdk note)" = "prefixed" || fail "ddb.note"
+vmdkit meta delete disk.vmdk ddb.note
 
 # not while somebody writes to it
 vmdkit create -q open.vmdk 20M

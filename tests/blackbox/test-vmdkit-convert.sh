@@ -176,13 +176,18 @@ done
 # -- A device, if there may be one: its old contents go, also where zeros come
 
 truncate -s 16M loop.img
+vmdkit convert -q -t streamOptimized base.vmdk from-stream.vmdk
 if device=$(losetup -f --show loop.img 2> losetup.log); then
   trap 'losetup -d "$device"; cleanup' EXIT
   tr '\0' x < loop.img | dd of="$device" bs=1M 2> losetup.log
   tool_fails 1 'say --overwrite' convert -f raw in.raw "$device"
   vmdkit convert -q --overwrite -f raw in.raw "$device" || fail "a device"
   cmp -n "$(stat -c %s in.raw)" in.raw "$device" || fail "a device's contents"
-  tool_fails 1 'not a VMDK' convert "$device" x.vmdk
+  vmdkit convert -q -t raw "$device" guessed.raw || fail "a device, unsaid"
+  cmp "$device" guessed.raw || fail "a device, unsaid: contents"
+  dd if=from-stream.vmdk of="$device" bs=64K 2> losetup.log
+  tool_fails 1 'say which it is' convert -t raw "$device" x.raw
+  vmdkit convert -q --overwrite -f raw in.raw "$device" || fail "a device"
   vmdkit convert -q -f raw "$device" from.vmdk || fail "from a device"
   qemu-img compare -q -f raw -F vmdk "$device" from.vmdk ||
     fail "from a device: contents"
@@ -194,16 +199,20 @@ fi
 # -- Metadata
 
 sed -i 's/^ddb.adapterType.*/ddb.adapterType = "buslogic"\
-ddb.toolsVersion = "10357"/; s/^ddb.geometry.heads.*/ddb.geometry.heads = "77"/
+ddb.toolsVersion = "10357"\
+ddb.mine = "my own"\
+ddb.uuid.image = "of the old file"/; s/^ddb.geometry.heads.*/ddb.geometry.heads = "77"/
 s/^ddb.uuid.*/ddb.uuid = "60 00 C2 9a 00 11 22 33-44 55 66 77 88 99 aa bb"/' \
   monolithicFlat/disk.vmdk
 vmdkit convert -q --keep-metadata -t vmfs-thin monolithicFlat/disk.vmdk \
   kept.vmdk
 for line in 'adapterType = "buslogic"' 'toolsVersion = "10357"' \
-  'geometry.heads = "77"' 'uuid = "60 00 C2 9a 00 11 22 33-44 55 66 77 88 99'
+  'geometry.heads = "77"' 'uuid = "60 00 C2 9a 00 11 22 33-44 55 66 77 88 99' \
+  'mine = "my own"'
 do
   grep -q "ddb.$line" kept.vmdk || fail "lost: $line"
 done
+! grep -q 'of the old file' kept.vmdk || fail "kept what was true of a file"
 vmdkit convert -q --keep-metadata -a ide -w esx65 -t vmfs-thin \
   monolithicFlat/disk.vmdk changed.vmdk
 grep -q 'adapterType = "ide"' changed.vmdk || fail "-a"
@@ -211,7 +220,21 @@ grep -q 'heads = "16"' changed.vmdk || fail "another adapter, its geometry"
 grep -q 'virtualHWVersion = "13"' changed.vmdk || fail "-w"
 grep -q 'uuid = "60 00 C2 9a' changed.vmdk || fail "uuid"
 vmdkit convert -q -t vmfs-thin monolithicFlat/disk.vmdk fresh.vmdk
-! grep -q '10357\|00 11 22 33\|buslogic' fresh.vmdk || fail "kept, unasked"
+! grep -q '10357\|00 11 22 33\|buslogic\|my own' fresh.vmdk || fail "kept, unasked"
+
+# -- Raw disks by their names, never by what a guest has written into them
+
+vmdkit convert -q in.raw unsaid.vmdk || fail "a name tells that it is raw"
+qemu-img compare -q -f raw -F vmdk in.raw unsaid.vmdk || fail "unsaid"
+vmdkit convert -q base.vmdk unsaid.img || fail "a target's name"
+qemu-img compare -q -f raw -F vmdk unsaid.img base.vmdk || fail "unsaid target"
+cp in.raw some.disk
+vmdkit convert -t raw some.disk said.img 2> said || fail "nothing but raw"
+grep -q 'taken for a raw disk' said || fail "taken for raw, silently"
+cmp in.raw said.img || fail "nothing but raw: contents"
+cp base.vmdk guest.raw
+cp in.raw broken.vmdk
+qemu-img create -q -f qcow2 other.img 1M
 
 # -- What is refused
 
@@ -220,13 +243,16 @@ files ()
   ls | grep -v '^tool-'
 }
 before=$(files)
-tool_fails 1 'not a VMDK.*-f raw' convert in.raw x.vmdk
+tool_fails 1 'starts like a VMDK: say which it is' convert guest.raw x.vmdk
+tool_fails 1 'not a VMDK.*-f raw' convert broken.vmdk x.vmdk
+tool_fails 1 'qcow2' convert other.img x.vmdk
+tool_fails 1 'cannot be read from a pipe' convert - x.vmdk
 tool_fails 1 'base.vmdk exists already' convert top.vmdk base.vmdk
 tool_fails 1 'is the source, or a part of it' \
   convert --overwrite top.vmdk base.vmdk
 tool_fails 1 'grain size' convert --grain-size=5000 top.vmdk x.vmdk
 tool_fails 1 'no such file' convert missing.vmdk x.vmdk
-tool_fails 2 'Say -t TYPE' convert top.vmdk x.img
+tool_fails 2 'Say -t TYPE' convert top.vmdk x.disk
 tool_fails 2 'no type' convert -t qcow2 top.vmdk x.vmdk
 tool_fails 2 'for streamOptimized' convert -l fast top.vmdk x.vmdk
 tool_fails 2 'raw disks have no' convert -t raw -a ide top.vmdk x.raw

@@ -37,8 +37,16 @@ test "$(json 'j["adapter"], j["hw-version"], j["grain-size"]' < info)" = \
 test "$(qemu-img info --output=json w.vmdk | json 'j["cluster-size"]')" \
   -eq 1048576 || fail "qemu-img finds another grain size"
 
+# words in any letter case
+vmdkit create --json -t TWOgbMAXextentFLAT -a lsiLogic -w ESX65 any.vmdk 10gib \
+  > said || fail "another letter case"
+test "$(json 'j["type"], j["capacity"]' < said)" = \
+  "('twoGbMaxExtentFlat', 10737418240)" || fail "$(cat said)"
+vmdkit unlink -q any.vmdk
+
 # usage
-tool_fails 2 "there is no type 'qcow2'" create -t qcow2 x.vmdk 1M
+tool_fails 2 "there is no type 'qcow2'; there are monolithicSparse, .*" \
+  create -t qcow2 x.vmdk 1M
 tool_fails 2 "no size" create x.vmdk 1X
 tool_fails 2 "no size" create x.vmdk ""
 tool_fails 2 "too large" create x.vmdk 16E

@@ -83,6 +83,8 @@ done
 vmdkit measure in.vmdk > said
 grep -q '^Required: .* bytes)$' said || fail "$(cat said)"
 grep -q '^Fully allocated: .* bytes)$' said || fail "$(cat said)"
-tool_fails 1 'not a VMDK.*-f raw' measure in.raw
+vmdkit measure in.raw > said || fail "a name tells that it is raw"
+cp in.raw broken.vmdk
+tool_fails 1 'not a VMDK.*-f raw' measure broken.vmdk
 tool_fails 2 'no type' measure -t qcow2 in.vmdk
 tool_fails 1 'no such file' measure missing.vmdk

@@ -11,6 +11,7 @@
 
 #include "extent-helper.h"
 #include "create-helper.h"
+#include "disk-helper.h"
 #include "create.h"
 #include "sparse-header.h"
 
@@ -18,30 +19,6 @@
 #define GIB (UINT64_C (1) << 30)
 #define TIB (UINT64_C (1) << 40)
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
-
-static struct fixture f;
-static struct store *store;
-
-static int
-setup (void **state)
-{
-  (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
-  store = store_memory_new ("folder", &f.err);
-  return store ? 0 : -1;
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
-  return 0;
-}
 
 static void
 create (const char *name, const struct create_rules *rules)
@@ -77,6 +54,9 @@ test_type_names (void **state)
     assert_int_equal (disk_type_parse (names[i].name), i);
     assert_int_equal (disk_type_parse (names[i].plugin_name), i);
   }
+  assert_int_equal (disk_type_parse ("MonolithicSPARSE"),
+                    DISK_MONOLITHIC_SPARSE);
+  assert_int_equal (disk_type_parse ("SPLIT-FLAT"), DISK_SPLIT_FLAT);
   assert_int_equal (disk_type_parse ("monolithic"), -1);
   assert_int_equal (disk_type_parse (""), -1);
   assert_int_equal (disk_type_parse ("seSparse"), -1);
@@ -210,8 +190,8 @@ test_types (void **state)
 
   for (size_t i = 0; i < COUNT (cases); i++) {
     if (i > 0) {
-      teardown (state);
-      setup (state);
+      folder_teardown (state);
+      folder_setup (state);
     }
     create ("a.b.vmdk", &cases[i].rules);
     assert_files (store, cases[i].files);
@@ -550,21 +530,6 @@ test_huge (void **state)
 
 /* -- Use ---------------------------------------------------------------- */
 
-static struct disk *
-open_disk (const char *name, bool writable)
-{
-  const struct chain_rules rules = { .open = f.rules, .writable = writable };
-  struct disk *disk = disk_open (
-    store, name,
-    writable ? (unsigned) STORE_FROM_FILE | STORE_WRITABLE : STORE_FROM_FILE,
-    &rules, &f.err);
-
-  if (!disk)
-    print_error ("%s: %s\n", name, f.err.text);
-  assert_non_null (disk);
-  return disk;
-}
-
 /* What was written into a new disk is read after it was closed. */
 static void
 test_written (void **state)
@@ -725,13 +690,6 @@ test_long_names (void **state)
 }
 
 static void
-put (const char *name, const char *text)
-{
-  assert_int_equal (
-    store_memory_add (store, name, text, strlen (text), &f.err), 0);
-}
-
-static void
 assert_content (const char *name, const char *text)
 {
   struct image image = read_file (store, name);
@@ -748,7 +706,7 @@ test_exists (void **state)
                                              .size = 5 * GIB };
 
   (void) state;
-  put ("x.vmdk", "mine");
+  put_text ("x.vmdk", "mine");
   assert_int_equal (disk_create (store, "x.vmdk", &sparse, &f.err), -1);
   assert_error (&f.err, ERR_ARGUMENT, "x.vmdk exists already");
   assert_int_equal (f.err.errnum, EEXIST);
@@ -758,7 +716,7 @@ test_exists (void **state)
   assert_files (store, "x.vmdk");
   assert_content ("x.vmdk", "mine");
 
-  put ("y-s002.vmdk", "mine, too");
+  put_text ("y-s002.vmdk", "mine, too");
   assert_int_equal (disk_create (store, "y.vmdk", &split, &f.err), -1);
   assert_error (&f.err, ERR_ARGUMENT, "y-s002.vmdk exists already");
   assert_int_equal (f.err.errnum, EEXIST);
@@ -791,8 +749,8 @@ test_each_step_fails (void **state)
         assert_int_equal (faulty.nr_flushed, files.nr);
         assert_int_equal (faulty.nr_store_flushes, 1);
         assert_empty_disk (&f, store, "x.vmdk", rules.size);
-        teardown (NULL);
-        setup (NULL);
+        folder_teardown (NULL);
+        folder_setup (NULL);
         break;
       }
       assert_int_equal (f.err.errnum, ENOSPC);
@@ -841,21 +799,20 @@ main (void)
     cmocka_unit_test (test_type_names),
     cmocka_unit_test (test_geometry),
     cmocka_unit_test (test_random_cid),
-    cmocka_unit_test_setup_teardown (test_types, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_extent_names, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_sparse_layout, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_stream_layout, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_cowd_layout, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_grains, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_huge, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_written, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_refused, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_long_names, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_exists, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_each_step_fails, setup, teardown),
-    cmocka_unit_test_setup_teardown (test_no_space_to_reserve, setup,
-                                     teardown),
-    cmocka_unit_test_setup_teardown (test_cannot_remove, setup, teardown),
+    TEST_IN_FOLDER (test_types),
+    TEST_IN_FOLDER (test_extent_names),
+    TEST_IN_FOLDER (test_sparse_layout),
+    TEST_IN_FOLDER (test_stream_layout),
+    TEST_IN_FOLDER (test_cowd_layout),
+    TEST_IN_FOLDER (test_grains),
+    TEST_IN_FOLDER (test_huge),
+    TEST_IN_FOLDER (test_written),
+    TEST_IN_FOLDER (test_refused),
+    TEST_IN_FOLDER (test_long_names),
+    TEST_IN_FOLDER (test_exists),
+    TEST_IN_FOLDER (test_each_step_fails),
+    TEST_IN_FOLDER (test_no_space_to_reserve),
+    TEST_IN_FOLDER (test_cannot_remove),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

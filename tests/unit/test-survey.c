@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "extent-helper.h"
+#include "disk-helper.h"
 #include "sparse-image.h"
 #include "layout.h"
 #include "survey.h"
@@ -15,41 +16,28 @@
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
 #define GRAIN ((uint64_t) 8 * SECTOR_SIZE)
 
-static struct fixture f;
-static struct store *store;
 static struct operation operation;
 
 static int
 setup (void **state)
 {
   (void) state;
-  fixture_init (&f);
-  cache_free (f.resources.tables);
-  f.rules.resources = resources_new (1 << 20, 1 << 20, &f.err);
-  assert_non_null (f.rules.resources);
+  assert_int_equal (folder_setup (state), 0);
   f.rules.lock = false;
   operation = (struct operation){ .rules = { .open = f.rules } };
-  store = store_memory_new ("folder", &f.err);
-  return store ? 0 : -1;
+  return 0;
 }
 
 static int
 teardown (void **state)
 {
   (void) state;
-  store_close (store);
-  resources_free (f.rules.resources);
+  folder_teardown (state);
   return 0;
 }
 
-static void
-put (const char *name, const void *bytes, size_t count)
-{
-  assert_int_equal (store_memory_add (store, name, bytes, count, &f.err), 0);
-}
-
 static struct disk *
-open_disk (const char *name)
+open_quietly (const char *name)
 {
   struct disk *disk =
     disk_open (store, name, STORE_FROM_FILE, &operation.rules, &f.err);
@@ -114,7 +102,7 @@ test_scatter (void **state)
     CLEANUP_SURVEY struct survey survey = { 0 };
 
     put_sparse ("base.vmdk", BASE, cases[i].order, cases[i].nr, NULL);
-    disk = open_disk ("base.vmdk");
+    disk = open_quietly ("base.vmdk");
     assert_int_equal (disk_survey (disk, &operation, &survey, &f.err), 0);
     assert_int_equal (survey.nr_links, 1);
     assert_int_equal (survey.scatter.nr_pairs, cases[i].scatter.nr_pairs);
@@ -143,7 +131,7 @@ test_states (void **state)
 
   (void) state;
   put_sparse ("base.vmdk", BASE, order, 2, spoil);
-  disk = open_disk ("base.vmdk");
+  disk = open_quietly ("base.vmdk");
   assert_int_equal (disk_survey (disk, &operation, &survey, &f.err), 0);
   assert_int_equal (survey.links[0].nr_extents, 1);
   se = &survey.links[0].extents[0];
@@ -198,7 +186,7 @@ test_chain (void **state)
                           "RW 128 SPARSE \"child.vmdk\"\n"
                           "changeTrackPath=\"../elsewhere\"\n"),
               order, COUNT (order), NULL);
-  disk = open_disk ("child.vmdk");
+  disk = open_quietly ("child.vmdk");
   operation.progress = count_calls;
   operation.opaque = &finished;
   assert_int_equal (disk_survey (disk, &operation, &survey, &f.err), 0);
@@ -277,7 +265,7 @@ test_layout (void **state)
                           "parentFileNameHint=\"base.vmdk\"\n"
                           "RW 128 SPARSE \"child.vmdk\"\n"),
               child_order, COUNT (child_order), NULL);
-  disk = open_disk ("child.vmdk");
+  disk = open_quietly ("child.vmdk");
   assert_int_equal (disk_layout (disk, list_piece, &list, &f.err), 0);
   assert_string_equal (list.text, "0+8d 1 base.vmdk:32\n"
                                   "8+8d 0 child.vmdk:32\n"
@@ -360,7 +348,10 @@ test_words (void **state)
                       versions[i].version);
   assert_string_equal (disk_adapter_parse ("scsi-lsilogic"), "lsilogic");
   assert_string_equal (disk_adapter_parse ("ide"), "ide");
-  assert_null (disk_adapter_parse ("IDE"));
+  assert_string_equal (disk_adapter_parse ("IDE"), "ide");
+  assert_string_equal (disk_adapter_parse ("lsiLogic"), "lsilogic");
+  assert_string_equal (disk_adapter_parse ("legacyesx"), "legacyESX");
+  assert_null (disk_adapter_parse ("pvscsi"));
   assert_null (disk_adapter_parse (""));
 }
 
