@@ -25,7 +25,7 @@ struct parameters parameters = {
   .lock = true,
   .table_budget = DEFAULT_TABLE_BUDGET,
   .grain_budget = DEFAULT_GRAIN_BUDGET,
-  .remote.prepare_seconds = 600,
+  .remote.words = REMOTE_WORDS_DEFAULT,
 
   /* As nbdkit's vddk plugin. */
   .create_rules = { .type = DISK_MONOLITHIC_SPARSE, .adapter = "buslogic" },
@@ -258,41 +258,7 @@ set_grain_size (const struct parameter *p, const char *value)
   return 0;
 }
 
-/* -- Of remote disks ---------------------------------------------------- */
-
-static int
-set_secret (const struct parameter *p, const char *value)
-{
-  return remote_read_secret (p->key, value, p->target);
-}
-
-static int
-set_port (const struct parameter *p, const char *value)
-{
-  uint16_t *port = p->target;
-
-  if (nbdkit_parse_uint16_t (p->key, value, port) == -1)
-    return -1;
-  if (*port == 0) {
-    nbdkit_error ("%s=0 is no port", p->key);
-    return -1;
-  }
-  return 0;
-}
-
-static int
-set_prepare (const struct parameter *p, const char *value)
-{
-  return remote_parse_prepare (value, p->target);
-}
-
-static int
-set_seconds (const struct parameter *p, const char *value)
-{
-  return nbdkit_parse_unsigned (p->key, value, p->target);
-}
-
-/* In the order of the manual. */
+/* In the order of the manual; remote-words has those of servers. */
 static const struct parameter table[] = {
   { "file", set_file, &parameters.file, NULL },
   { "dir", set_path, &parameters.dir, NULL },
@@ -324,42 +290,31 @@ static const struct parameter table[] = {
     NULL },
   { "create-grain-size", set_grain_size, &parameters.create_rules.grain_size,
     NULL },
-  { "server", set_text, &parameters.remote.server, NULL },
-  { "user", set_text, &parameters.remote.user, NULL },
-  { "password", set_secret, &parameters.remote.password, NULL },
-  { "cookie", set_secret, &parameters.remote.cookie, NULL },
-  { "vm", set_text, &parameters.remote.vm, NULL },
-  { "thumbprint", set_text, &parameters.remote.thumbprint, NULL },
-  { "cafile", set_path, &parameters.remote.cafile, NULL },
-  { "insecure", set_bool, &parameters.remote.insecure, NULL },
-  { "port", set_port, &parameters.remote.port, NULL },
-  { "nfchostport", set_port, &parameters.remote.nfc_port, NULL },
-  { "transports", set_text, &parameters.remote.transports, NULL },
-  { "compression", set_text, &parameters.remote.compression, NULL },
-  { "snapshot", set_text, &parameters.remote.snapshot, NULL },
-  { "quiesce", set_bool, &parameters.remote.quiesce, NULL },
   { "changed-since", set_text, &parameters.remote.changed_since, NULL },
   { "export", set_text, &parameters.remote.wildcard, NULL },
-  { "prepare", set_prepare, &parameters.remote.prepare, NULL },
-  { "prepare-timeout", set_seconds, &parameters.remote.prepare_seconds, NULL },
-  { "identity", set_text, &parameters.remote.identity, NULL },
   { "remote-cache", set_size, &parameters.remote.cache, NULL },
-  { "config", set_path, &parameters.remote.config, NULL },
-  { "libdir", set_text, &parameters.remote.libdir, NULL },
-  { "unbuffered", set_bool, &parameters.remote.unbuffered, NULL },
-  { "vimapiver", set_text, &parameters.remote.vimapiver, NULL },
 };
 
 #define NR_PARAMETERS (sizeof table / sizeof table[0])
 
+static const struct parameter *
+parameter_find (const char *key)
+{
+  for (size_t i = 0; i < NR_PARAMETERS; i++)
+    if (strcmp (key, table[i].key) == 0)
+      return &table[i];
+  return NULL;
+}
+
 int
 parameter_set (const char *key, const char *value)
 {
-  size_t i;
+  const struct parameter *p = parameter_find (key);
 
-  for (i = 0; i < NR_PARAMETERS; i++)
-    if (strcmp (key, table[i].key) == 0)
-      return table[i].set (&table[i], value);
+  if (p)
+    return p->set (p, value);
+  if (remote_word_kind (key) != REMOTE_WORD_NONE)
+    return remote_parameter_set (&parameters.remote.words, key, value);
   nbdkit_error ("unknown parameter '%s' (nbdkit vmdk --help lists them)",
                 NAME (key));
   return -1;
@@ -482,10 +437,14 @@ parameters_to_rules (struct chain_rules *rules)
 void
 parameters_print_names (void)
 {
+  const char *key;
   size_t i;
 
   for (i = 0; i < NR_PARAMETERS; i++)
     printf ("%s%s", i ? "," : "", table[i].key);
+  for (i = 0; (key = remote_word_key (i)); i++)
+    if (!parameter_find (key))
+      printf (",%s", key);
 }
 
 static void
@@ -501,7 +460,7 @@ free_list (char **list, size_t count)
 void
 parameters_forget_secrets (void)
 {
-  remote_forget_secrets (&parameters.remote);
+  remote_words_reset (&parameters.remote.words);
 }
 
 void
@@ -512,7 +471,9 @@ parameters_free (void)
   free (parameters.disk);
   free (parameters.parent);
   free (parameters.overlay);
-  remote_parameters_free (&parameters.remote);
+  remote_words_reset (&parameters.remote.words);
+  free (parameters.remote.wildcard);
+  free (parameters.remote.changed_since);
   free_list (parameters.search, parameters.nr_search);
   free_list (parameters.devices, parameters.nr_devices);
   memset (&parameters, 0, sizeof parameters);

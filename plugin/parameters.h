@@ -18,26 +18,13 @@
 #include "chain.h"
 #include "child.h"
 #include "create.h"
+#include "remote-words.h"
 
-/* prepare=: what if the machine cannot be kept from being moved? */
-enum prepare_policy {
-  PREPARE_TRY,     /* say so, and go on */
-  PREPARE_REQUIRE, /* do not serve it */
-  PREPARE_OFF,     /* do not even try */
-};
-
-/* A disk of a vCenter or an ESXi host.  All texts are owned, or NULL. */
+/* A disk of a vCenter or an ESXi host. */
 struct remote_parameters {
-  char *server, *user, *vm, *thumbprint, *cafile;
-  char *password, *cookie; /* wiped when they are freed */
-  char *transports, *compression, *config, *libdir, *vimapiver;
-  char *snapshot, *identity;
-  char *wildcard; /* export= */
+  struct remote_words words; /* without single-link */
+  char *wildcard;            /* export=; owned, or NULL, as is: */
   char *changed_since;
-  uint16_t port, nfc_port;
-  int insecure, unbuffered, quiesce;
-  enum prepare_policy prepare;
-  unsigned prepare_seconds;
   size_t cache;
 };
 

@@ -32,37 +32,12 @@ int
 remote_exports_start (const struct parameters *p, const struct vmdk_log *log,
                       struct vmdk_error *err)
 {
-  static const enum remote_prepare prepares[] = {
-    [PREPARE_TRY] = REMOTE_TRY,
-    [PREPARE_REQUIRE] = REMOTE_REQUIRE,
-    [PREPARE_OFF] = REMOTE_OFF,
-  };
-  const struct remote_parameters *r = &p->remote;
-  const struct remote_settings settings = {
-    .server = r->server,
-    .port = r->port,
-    .nfc_port = r->nfc_port,
-    .user = r->user,
-    .password = r->password,
-    .cookie = r->cookie,
-    .thumbprint = r->thumbprint,
-    .ca_file = r->cafile,
-    .insecure = r->insecure,
-    .vm = r->vm,
-    .transports = r->transports,
-    .compression = r->compression,
-    .config = r->config,
-    .single_link = p->single_link,
-    .cache = r->cache,
-    .snapshot = r->snapshot,
-    .quiesce = r->quiesce,
-    .changed_since = r->changed_since,
-    .prepare = prepares[r->prepare],
-    .identity = r->identity,
-    .prepare_seconds = r->prepare_seconds,
-    .log = *log,
-  };
+  struct remote_settings settings = p->remote.words.settings;
 
+  settings.single_link = p->single_link;
+  settings.cache = p->remote.cache;
+  settings.changed_since = p->remote.changed_since;
+  settings.log = *log;
   remote = remote_new (&settings, err);
   return remote ? remote_check (remote, p->file, err) : -1;
 }

@@ -10,55 +10,62 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "cleanup.h"
 #include "error.h"
 #include "remote-parameters.h"
+
+/* Of what was read elsewhere. */
+static void
+wipe_free (char *secret)
+{
+  if (secret)
+    explicit_bzero (secret, strlen (secret));
+  free (secret);
+}
+DEFINE_CLEANUP (secret, char *, wipe_free)
 
 /* Password and cookie alike.  nbdkit hands over a part of its own command
  * line, which is where ps reads.
  */
-int
-remote_read_secret (const char *key, const char *value, char **target)
+static char *
+read_secret (const char *value)
 {
+  char *secret = NULL;
   char *argument = (char *) value;
 
-  if (*target) {
-    nbdkit_error ("%s was given more than once", key);
-    return -1;
-  }
-  if (nbdkit_read_password (value, target) == -1)
-    return -1;
+  if (nbdkit_read_password (value, &secret) == -1)
+    return NULL;
   if (value[0] != '-' && value[0] != '+')
     memset (argument, 'x', strlen (argument));
-  if (**target == '\0') {
-    nbdkit_error ("%s is empty", key);
-    return -1;
-  }
-  return 0;
+  return secret;
 }
 
 int
-remote_parse_prepare (const char *value, enum prepare_policy *policy)
+remote_parameter_set (struct remote_words *words, const char *key,
+                      const char *value)
 {
-  static const char *const words[] = { "try", "require", "off" };
+  const enum remote_word_kind kind = remote_word_kind (key);
+  CLEANUP (secret) char *own = NULL;
+  struct vmdk_error err;
 
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-    if (strcmp (value, words[i]) == 0) {
-      *policy = (enum prepare_policy) i;
-      return 0;
-    }
-  nbdkit_error ("prepare=%s is not require, try or off", NAME (value));
+  if (kind == REMOTE_WORD_SECRET && !(own = read_secret (value)))
+    return -1;
+  /* the server may leave its folder when it goes to the background */
+  if (kind == REMOTE_WORD_PATH && *value
+      && !(own = nbdkit_absolute_path (value)))
+    return -1;
+  if (remote_words_set (words, key, own ? own : value, &err) == 0)
+    return 0;
+  nbdkit_error ("%s", err.text);
   return -1;
 }
 
-/* The vddk plugin's own list, and what is ours alone. */
 bool
 remote_is_asked_for (const struct parameters *p)
 {
   const struct remote_parameters *r = &p->remote;
 
-  return r->server || r->user || r->password || r->cookie || r->vm
-         || r->thumbprint || r->port || r->nfc_port || r->cafile || r->wildcard
-         || r->snapshot || r->changed_since;
+  return r->words.meant || r->wildcard || r->changed_since;
 }
 
 /* A parameter that is about local disks; NULL when there is none. */
@@ -77,26 +84,23 @@ local_parameter (const struct parameters *p)
 static int
 check_who (const struct remote_parameters *r)
 {
-  const char *missing = !r->server  ? "server"
-                        : !r->vm    ? "vm"
-                        : r->cookie ? NULL
-                                    : (!r->user       ? "user"
-                                       : !r->password ? "password"
-                                                      : NULL);
+  struct vmdk_error err;
 
-  if (!missing)
-    return 0;
-  nbdkit_error ("%s= is missing: a disk of a server needs server=, vm=, and "
-                "user= with password= (or cookie=)",
-                missing);
-  return -1;
+  if (remote_words_check (&r->words, &err) == -1) {
+    nbdkit_error ("%s", err.text);
+    return -1;
+  }
+  if (!r->words.settings.vm) {
+    nbdkit_error ("vm= is missing: whose disk is it?");
+    return -1;
+  }
+  return 0;
 }
 
 static int
 check_what (const struct parameters *p)
 {
   const struct remote_parameters *r = &p->remote;
-  const bool temporary = r->snapshot && strcmp (r->snapshot, "temporary") == 0;
 
   if (p->file && r->wildcard) {
     nbdkit_error ("file= and export= exclude each other");
@@ -111,14 +115,6 @@ check_what (const struct parameters *p)
     nbdkit_error ("file=%s is not a path on a datastore: such a one is "
                   "'[DATASTORE] FOLDER/DISK.vmdk'",
                   NAME (p->file));
-    return -1;
-  }
-  if (r->quiesce && !temporary) {
-    nbdkit_error ("quiesce=true needs snapshot=temporary");
-    return -1;
-  }
-  if (r->insecure && (r->thumbprint || r->cafile)) {
-    nbdkit_error ("insecure=true excludes thumbprint= and cafile=");
     return -1;
   }
   return 0;
@@ -139,34 +135,4 @@ remote_check_parameters (const struct parameters *p)
     return -1;
   }
   return check_who (&p->remote) == -1 || check_what (p) == -1 ? -1 : 0;
-}
-
-static void
-wipe (char **secret)
-{
-  if (*secret)
-    explicit_bzero (*secret, strlen (*secret));
-  free (*secret);
-  *secret = NULL;
-}
-
-void
-remote_forget_secrets (struct remote_parameters *r)
-{
-  wipe (&r->password);
-  wipe (&r->cookie);
-}
-
-void
-remote_parameters_free (struct remote_parameters *r)
-{
-  char *const texts[] = {
-    r->server,      r->user,     r->vm,       r->thumbprint,    r->cafile,
-    r->transports,  r->config,   r->libdir,   r->vimapiver,     r->snapshot,
-    r->compression, r->identity, r->wildcard, r->changed_since,
-  };
-
-  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-    free (texts[i]);
-  remote_forget_secrets (r);
 }

@@ -20,16 +20,19 @@
 
 struct word {
   const char *key;
-  int (*set) (void *target, const char *key, char *value,
+  int (*set) (void *target, const char *key, const char *value,
               struct vmdk_error *err);
   size_t offset; /* in struct remote_words */
+  enum remote_word_kind kind;
+  bool means_server; /* whoever says it means a server */
 };
 
 /* --------------------------------------------------------------------- */
 /* Values. */
 
 static int
-set_text (void *target, const char *key, char *value, struct vmdk_error *err)
+set_text (void *target, const char *key, const char *value,
+          struct vmdk_error *err)
 {
   char **text = target;
 
@@ -58,7 +61,8 @@ parse_number (const char *key, const char *text, uint64_t max, uint64_t *n,
 }
 
 static int
-set_port (void *target, const char *key, char *value, struct vmdk_error *err)
+set_port (void *target, const char *key, const char *value,
+          struct vmdk_error *err)
 {
   uint64_t port;
 
@@ -71,7 +75,7 @@ set_port (void *target, const char *key, char *value, struct vmdk_error *err)
 }
 
 static int
-set_seconds (void *target, const char *key, char *value,
+set_seconds (void *target, const char *key, const char *value,
              struct vmdk_error *err)
 {
   uint64_t seconds;
@@ -84,7 +88,8 @@ set_seconds (void *target, const char *key, char *value,
 
 /* As nbdkit takes them. */
 static int
-set_bool (void *target, const char *key, char *value, struct vmdk_error *err)
+set_bool (void *target, const char *key, const char *value,
+          struct vmdk_error *err)
 {
   static const char *const words[][2] = {
     { "0", "1" }, { "n", "y" },        { "no", "yes" },
@@ -102,7 +107,7 @@ set_bool (void *target, const char *key, char *value, struct vmdk_error *err)
 }
 
 static int
-set_prepare (void *target, const char *key, char *value,
+set_prepare (void *target, const char *key, const char *value,
              struct vmdk_error *err)
 {
   static const char *const words[] = {
@@ -122,7 +127,8 @@ set_prepare (void *target, const char *key, char *value,
 
 /* For callers of nbdkit's vddk plugin, who change one word. */
 static int
-pass_over (void *target, const char *key, char *value, struct vmdk_error *err)
+pass_over (void *target, const char *key, const char *value,
+           struct vmdk_error *err)
 {
   (void) target;
   (void) key;
@@ -229,84 +235,123 @@ fetch_secret (const char *key, char *value, char *buf, struct vmdk_error *err)
   return r == -1 ? fail_prefix (err, "%s=%s", key, NAME (value)) : 0;
 }
 
-static int
-set_secret (void *target, const char *key, char *value, struct vmdk_error *err)
-{
-  char buf[MAX_SECRET + 1] = "";
-  int r = fetch_secret (key, value, buf, err);
-
-  if (r == 0)
-    r = set_text (target, key, buf, err);
-  explicit_bzero (buf, sizeof buf);
-  return r;
-}
-
 /* --------------------------------------------------------------------- */
 /* The table. */
 
 #define IN(field) offsetof (struct remote_words, settings.field)
+#define NOWHERE offsetof (struct remote_words, ignored)
 
 static const struct word table[] = {
-  { "server", set_text, IN (server) },
-  { "user", set_text, IN (user) },
-  { "password", set_secret, IN (password) },
-  { "cookie", set_secret, IN (cookie) },
-  { "vm", set_text, IN (vm) },
-  { "thumbprint", set_text, IN (thumbprint) },
-  { "cafile", set_text, IN (ca_file) },
-  { "insecure", set_bool, IN (insecure) },
-  { "port", set_port, IN (port) },
-  { "nfchostport", set_port, IN (nfc_port) },
-  { "transports", set_text, IN (transports) },
-  { "compression", set_text, IN (compression) },
-  { "snapshot", set_text, IN (snapshot) },
-  { "quiesce", set_bool, IN (quiesce) },
-  { "prepare", set_prepare, IN (prepare) },
-  { "prepare-timeout", set_seconds, IN (prepare_seconds) },
-  { "identity", set_text, IN (identity) },
-  { "config", set_text, IN (config) },
-  { "single-link", set_bool, IN (single_link) },
-  { "libdir", pass_over, offsetof (struct remote_words, ignored) },
-  { "unbuffered", pass_over, offsetof (struct remote_words, ignored) },
-  { "vimapiver", pass_over, offsetof (struct remote_words, ignored) },
+  { "server", set_text, IN (server), REMOTE_WORD_PLAIN, true },
+  { "user", set_text, IN (user), REMOTE_WORD_PLAIN, true },
+  { "password", set_text, IN (password), REMOTE_WORD_SECRET, true },
+  { "cookie", set_text, IN (cookie), REMOTE_WORD_SECRET, true },
+  { "vm", set_text, IN (vm), REMOTE_WORD_PLAIN, true },
+  { "thumbprint", set_text, IN (thumbprint), REMOTE_WORD_PLAIN, true },
+  { "cafile", set_text, IN (ca_file), REMOTE_WORD_PATH, true },
+  { "insecure", set_bool, IN (insecure), REMOTE_WORD_PLAIN, false },
+  { "port", set_port, IN (port), REMOTE_WORD_PLAIN, true },
+  { "nfchostport", set_port, IN (nfc_port), REMOTE_WORD_PLAIN, true },
+  { "transports", set_text, IN (transports), REMOTE_WORD_PLAIN, false },
+  { "compression", set_text, IN (compression), REMOTE_WORD_PLAIN, false },
+  { "snapshot", set_text, IN (snapshot), REMOTE_WORD_PLAIN, true },
+  { "quiesce", set_bool, IN (quiesce), REMOTE_WORD_PLAIN, false },
+  { "prepare", set_prepare, IN (prepare), REMOTE_WORD_PLAIN, false },
+  { "prepare-timeout", set_seconds, IN (prepare_seconds), REMOTE_WORD_PLAIN,
+    false },
+  { "identity", set_text, IN (identity), REMOTE_WORD_PLAIN, false },
+  { "config", set_text, IN (config), REMOTE_WORD_PATH, false },
+  { "single-link", set_bool, IN (single_link), REMOTE_WORD_PLAIN, false },
+  { "libdir", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
+  { "unbuffered", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
+  { "vimapiver", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
 };
 
 #define NR_WORDS (sizeof table / sizeof table[0])
 
-/* The row of WORD; its value goes to *VALUE. */
 static const struct word *
-word_find (const char *word, size_t *value)
+word_find (const char *key, size_t len)
 {
-  for (size_t i = 0; i < NR_WORDS; i++) {
-    const size_t len = strlen (table[i].key);
-
-    if (strncmp (word, table[i].key, len) == 0 && word[len] == '=') {
-      *value = len + 1;
+  for (size_t i = 0; i < NR_WORDS; i++)
+    if (strlen (table[i].key) == len && memcmp (key, table[i].key, len) == 0)
       return &table[i];
-    }
-  }
   return NULL;
+}
+
+/* The row of KEY=VALUE; NULL: it is none. */
+static const struct word *
+word_of (const char *word)
+{
+  const char *equals = strchr (word, '=');
+
+  return equals ? word_find (word, (size_t) (equals - word)) : NULL;
+}
+
+const char *
+remote_word_key (size_t i)
+{
+  return i < NR_WORDS ? table[i].key : NULL;
+}
+
+enum remote_word_kind
+remote_word_kind (const char *key)
+{
+  const struct word *word = word_find (key, strlen (key));
+
+  return word ? word->kind : REMOTE_WORD_NONE;
 }
 
 bool
 remote_word_is_known (const char *word)
 {
-  size_t value;
+  return word_of (word) != NULL;
+}
 
-  return word_find (word, &value) != NULL;
+static int
+set (struct remote_words *words, const struct word *word, const char *value,
+     struct vmdk_error *err)
+{
+  words->meant = words->meant || word->means_server;
+  return word->set ((char *) words + word->offset, word->key, value, err);
+}
+
+int
+remote_words_set (struct remote_words *words, const char *key,
+                  const char *value, struct vmdk_error *err)
+{
+  const struct word *word = word_find (key, strlen (key));
+
+  if (!word)
+    return fail (err, ERR_ARGUMENT, "'%s' is about no server", NAME (key));
+  return set (words, word, value, err);
+}
+
+static int
+add_secret (struct remote_words *words, const struct word *word, char *value,
+            struct vmdk_error *err)
+{
+  char buf[MAX_SECRET + 1] = "";
+  int r = fetch_secret (word->key, value, buf, err);
+
+  if (r == 0)
+    r = set (words, word, buf, err);
+  explicit_bzero (buf, sizeof buf);
+  return r;
 }
 
 int
 remote_words_add (struct remote_words *words, char *word,
                   struct vmdk_error *err)
 {
-  size_t value;
-  const struct word *found = word_find (word, &value);
+  const struct word *found = word_of (word);
+  char *value;
 
   if (!found)
     return fail (err, ERR_ARGUMENT, "'%s' is about no server", NAME (word));
-  return found->set ((char *) words + found->offset, found->key, word + value,
-                     err);
+  value = word + strlen (found->key) + 1;
+  return found->kind == REMOTE_WORD_SECRET
+           ? add_secret (words, found, value, err)
+           : set (words, found, value, err);
 }
 
 int
@@ -338,7 +383,7 @@ remote_words_reset (struct remote_words *words)
   for (size_t i = 0; i < NR_WORDS; i++) {
     char **text = (char **) ((char *) words + table[i].offset);
 
-    if (table[i].set != set_text && table[i].set != set_secret)
+    if (table[i].set != set_text)
       continue;
     if (*text)
       explicit_bzero (*text, strlen (*text));

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* The words KEY=VALUE with which a command line says which server, who we are
- * there, and which of its machines: they become struct remote_settings.
+/* The words KEY=VALUE with which a command line, or nbdkit's, says which
+ * server, who we are there, and which of its machines: they become struct
+ * remote_settings.  They are known in builds without the rest of vsphere, too.
  *
- * A secret is its VALUE itself, or is read from the terminal or the standard
- * input ("-"), from a file ("+FILE") or from a file descriptor ("-FD"): the
- * first line of it.  One that stands in the word itself is blanked there, so
- * that ps does not show it any longer.
+ * On a command line a secret is its VALUE itself, or is read from the terminal
+ * or the standard input ("-"), from a file ("+FILE") or from a file descriptor
+ * ("-FD"): the first line of it.  One that stands in the word itself is
+ * blanked there, so that ps does not show it any longer.
  */
 
 #ifndef VMDKIT_REMOTE_WORDS_H
@@ -17,7 +18,8 @@
 /* All zeros but for the defaults of struct remote_settings' numbers. */
 struct remote_words {
   struct remote_settings settings; /* whose texts are owned */
-  int ignored;                     /* private */
+  bool meant;  /* a server is meant: some words can go with local disks */
+  int ignored; /* private */
 };
 #define REMOTE_WORDS_DEFAULT                    \
   {                                             \
@@ -31,6 +33,24 @@ extern bool remote_word_is_known (const char *word) __attribute__ ((nonnull));
 extern int remote_words_add (struct remote_words *words, char *word,
                              struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
+
+/* For a program that has ways of its own to read values: */
+enum remote_word_kind {
+  REMOTE_WORD_NONE, /* not known here */
+  REMOTE_WORD_PLAIN,
+  REMOTE_WORD_PATH, /* of a local file */
+  REMOTE_WORD_SECRET,
+};
+extern enum remote_word_kind remote_word_kind (const char *key)
+  __attribute__ ((nonnull));
+
+/* The key of word I, from 0; NULL behind the last. */
+extern const char *remote_word_key (size_t i);
+
+/* VALUE is what it says, also of a secret. */
+extern int remote_words_set (struct remote_words *words, const char *key,
+                             const char *value, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull));
 
 /* When all are there: what is missing, and what does not go together. */
 extern int remote_words_check (const struct remote_words *words,

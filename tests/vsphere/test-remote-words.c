@@ -212,6 +212,48 @@ too_long (void **state)
   remote_words_reset (&words);
 }
 
+/* For who has read the value already. */
+static void
+set (void **state)
+{
+  struct remote_words words = REMOTE_WORDS_DEFAULT;
+  struct vmdk_error err;
+
+  (void) state;
+  assert_int_equal (remote_words_set (&words, "config", "/a=b", &err), 0);
+  assert_int_equal (remote_words_set (&words, "insecure", "on", &err), 0);
+  assert_false (words.meant);
+  assert_int_equal (remote_words_set (&words, "password", "+/x", &err), 0);
+  assert_true (words.meant);
+  assert_string_equal (words.settings.password, "+/x");
+  assert_string_equal (words.settings.config, "/a=b");
+  assert_int_equal (remote_words_set (&words, "port", "x", &err), -1);
+  assert_string_equal (err.text, "port=x is no number from 0 to 65535");
+  assert_int_equal (remote_words_set (&words, "server=x", "y", &err), -1);
+  assert_string_equal (err.text, "'server=x' is about no server");
+  remote_words_reset (&words);
+}
+
+static void
+kinds (void **state)
+{
+  size_t nr_secrets = 0, nr_paths = 0, i;
+
+  (void) state;
+  for (i = 0; remote_word_key (i); i++) {
+    const enum remote_word_kind kind = remote_word_kind (remote_word_key (i));
+
+    assert_true (kind != REMOTE_WORD_NONE);
+    nr_secrets += kind == REMOTE_WORD_SECRET;
+    nr_paths += kind == REMOTE_WORD_PATH;
+  }
+  assert_int_equal (nr_secrets, 2);
+  assert_int_equal (nr_paths, 2);
+  assert_true (i > 20);
+  assert_int_equal (remote_word_kind ("file"), REMOTE_WORD_NONE);
+  assert_int_equal (remote_word_kind ("passwor"), REMOTE_WORD_NONE);
+}
+
 int
 main (void)
 {
@@ -219,7 +261,8 @@ main (void)
     cmocka_unit_test (known),    cmocka_unit_test (taken),
     cmocka_unit_test (refused),  cmocka_unit_test (together),
     cmocka_unit_test (blanked),  cmocka_unit_test (elsewhere),
-    cmocka_unit_test (too_long),
+    cmocka_unit_test (too_long), cmocka_unit_test (set),
+    cmocka_unit_test (kinds),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
