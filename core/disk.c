@@ -272,6 +272,15 @@ struct change {
 };
 
 static int
+apply_check (const struct change *change, struct extent *extent,
+             const uint8_t *buf, uint64_t count, uint64_t offset,
+             const struct below *below, struct vmdk_error *err)
+{
+  return extent_check (extent, count, offset, change->flags,
+                       buf ? NULL : below, err);
+}
+
+static int
 apply_write (const struct change *change, struct extent *extent,
              const uint8_t *buf, uint64_t count, uint64_t offset,
              const struct below *below, struct vmdk_error *err)
@@ -317,10 +326,16 @@ change_extents (struct disk *disk, const struct change *change, uint64_t count,
   return 0;
 }
 
+/* What is refused changes nothing, not even the content ID. */
 static int
 change (struct disk *disk, const struct change *what, uint64_t count,
         uint64_t offset, struct vmdk_error *err)
 {
+  const struct change check = {
+    .apply = apply_check,
+    .buf = what->buf,
+    .flags = what->flags,
+  };
   int r;
 
   if (!disk->committer)
@@ -332,7 +347,8 @@ change (struct disk *disk, const struct change *what, uint64_t count,
                  count, offset, disk_size (disk));
   if (count == 0)
     return 0;
-  if (link_begin_changes (disk->top, err) == -1)
+  if (change_extents (disk, &check, count, offset, err) == -1
+      || link_begin_changes (disk->top, err) == -1)
     return -1;
   r = change_extents (disk, what, count, offset, err);
   committer_note (disk->committer);

@@ -282,6 +282,16 @@ sesparse_write (struct extent *extent, const void *buf, size_t count,
 }
 
 static int
+sesparse_check (struct extent *extent, uint64_t count, uint64_t offset,
+                unsigned flags, const struct below *below,
+                struct vmdk_error *err)
+{
+  struct sesparse *se = (struct sesparse *) extent;
+
+  return grain_overwrite_check (&se->writer, count, offset, flags, below, err);
+}
+
+static int
 sesparse_zero (struct extent *extent, uint64_t count, uint64_t offset,
                unsigned flags, const struct below *below,
                struct vmdk_error *err)
@@ -304,6 +314,7 @@ static const struct extent_ops sesparse_written_ops = {
   .layout = sesparse_layout,
   .map = sesparse_map,
   .read = sesparse_read,
+  .check = sesparse_check,
   .write = sesparse_write,
   .zero = sesparse_zero,
   .flush = sesparse_flush,

@@ -213,6 +213,15 @@ stream_write (struct extent *extent, const void *buf, size_t count,
 }
 
 static int
+stream_check (struct extent *extent, uint64_t count, uint64_t offset,
+              unsigned flags, const struct below *below,
+              struct vmdk_error *err)
+{
+  return stream_writer_check (((struct stream *) extent)->writer, count,
+                              offset, flags, below, err);
+}
+
+static int
 stream_zero (struct extent *extent, uint64_t count, uint64_t offset,
              unsigned flags, const struct below *below, struct vmdk_error *err)
 {
@@ -324,6 +333,7 @@ static const struct extent_ops stream_ops = {
   .read = stream_read,
   .readahead = stream_readahead,
   .write = stream_write,
+  .check = stream_check,
   .zero = stream_zero,
   .flush = stream_flush,
   .finish = stream_finish,

@@ -194,14 +194,34 @@ named (const struct extent *extent, int r, struct vmdk_error *err)
   return r;
 }
 
+static int
+fail_read_only (const struct extent *extent, struct vmdk_error *err)
+{
+  return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
+               NAME (extent->name), extent->why_read_only);
+}
+
+int
+extent_check (struct extent *extent, uint64_t count, uint64_t offset,
+              unsigned flags, const struct below *below,
+              struct vmdk_error *err)
+{
+  if (extent->why_read_only)
+    return flags & ZERO_ADVICE ? 0 : fail_read_only (extent, err);
+  if (!extent->ops->check)
+    return 0;
+  return named (extent,
+                extent->ops->check (extent, count, offset, flags, below, err),
+                err);
+}
+
 int
 extent_write (struct extent *extent, const void *buf, size_t count,
               uint64_t offset, const struct below *below,
               struct vmdk_error *err)
 {
   if (extent->why_read_only)
-    return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
-                 NAME (extent->name), extent->why_read_only);
+    return fail_read_only (extent, err);
   return named (
     extent, extent->ops->write (extent, buf, count, offset, below, err), err);
 }
@@ -210,12 +230,8 @@ int
 extent_zero (struct extent *extent, uint64_t count, uint64_t offset,
              unsigned flags, const struct below *below, struct vmdk_error *err)
 {
-  if (extent->why_read_only) {
-    if (flags & ZERO_ADVICE)
-      return 0;
-    return fail (err, ERR_READ_ONLY, "%s: cannot be written: %s",
-                 NAME (extent->name), extent->why_read_only);
-  }
+  if (extent->why_read_only)
+    return flags & ZERO_ADVICE ? 0 : fail_read_only (extent, err);
   return named (
     extent, extent->ops->zero (extent, count, offset, flags, below, err), err);
 }

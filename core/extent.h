@@ -155,6 +155,14 @@ struct extent_ops {
   /* A hint that the range, one run of state PACKED, will be read soon. */
   void (*readahead) (struct extent *extent, uint64_t offset, uint64_t count);
 
+  /* Refuse what write (then BELOW is NULL, and FLAGS 0) or zero would refuse
+   * for what the extent holds, before a request changes anything.  NULL:
+   * nothing is refused.
+   */
+  int (*check) (struct extent *extent, uint64_t count, uint64_t offset,
+                unsigned flags, const struct below *below,
+                struct vmdk_error *err);
+
   /* For an extent that was opened writable; NULL where writing is refused,
    * with extent->why_read_only.  All but finish may be called from several
    * threads at once.  The ranges lie within the extent.
@@ -243,6 +251,10 @@ extern int extent_read (struct extent *extent, void *buf, size_t count,
 /* As the ops; ERR_READ_ONLY, which names the extent and the reason, where
  * writing is refused.
  */
+extern int extent_check (struct extent *extent, uint64_t count,
+                         uint64_t offset, unsigned flags,
+                         const struct below *below, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 6)));
 extern int extent_write (struct extent *extent, const void *buf, size_t count,
                          uint64_t offset, const struct below *below,
                          struct vmdk_error *err)

@@ -267,6 +267,23 @@ grain_overwrite (struct grain_overwriter *writer, const void *buf,
 }
 
 int
+grain_overwrite_check (struct grain_overwriter *writer, uint64_t count,
+                       uint64_t offset, unsigned flags,
+                       const struct below *below, struct vmdk_error *err)
+{
+  uint64_t nr_written;
+
+  if (flags & ZERO_ADVICE)
+    return 0;
+  if (check_range (writer->index, count, offset, below, &nr_written, err)
+      == -1)
+    return -1;
+  if (nr_written > 0 && flags & ZERO_FAST)
+    return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
+  return 0;
+}
+
+int
 grain_overwrite_zero (struct grain_overwriter *writer, uint64_t count,
                       uint64_t offset, unsigned flags,
                       const struct below *below, struct vmdk_error *err)

@@ -44,6 +44,11 @@ extern int grain_overwriter_init (struct grain_overwriter *writer,
 /* As extent_ops; ERR_READ_ONLY names the grain that cannot be written.  Where
  * there are zeros already, zeros need not be written.  A trim does nothing.
  */
+extern int grain_overwrite_check (struct grain_overwriter *writer,
+                                  uint64_t count, uint64_t offset,
+                                  unsigned flags, const struct below *below,
+                                  struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 6)));
 extern int grain_overwrite (struct grain_overwriter *writer, const void *buf,
                             size_t count, uint64_t offset,
                             struct vmdk_error *err)

@@ -463,26 +463,61 @@ forget_grains (struct grain_writer *w, uint64_t first, uint64_t nr,
   return r;
 }
 
-/* Whole grains of one state become zeros.  *done: 0 if they cannot by
- * metadata alone.
- */
-static int
-zero_grains (struct grain_writer *w, const struct run *run, uint64_t first,
-             uint64_t nr, unsigned flags, const struct below *below,
-             bool *done, struct vmdk_error *err)
-{
-  const uint64_t entry = below->read ? w->index->zero_entry : 0;
+enum zero_way {
+  ZERO_IS_THERE, /* nothing to do */
+  ZERO_FORGET,   /* whole grains, by metadata alone */
+  ZERO_IN_PLACE, /* over data */
+  ZERO_ALLOCATE, /* zeros have to be written */
+};
 
-  *done = true;
-  if (below->read && entry == 0) {
-    *done = false;
-    return 0;
+/* How the start of a run becomes zeros; *length may be shortened. */
+static enum zero_way
+zero_way (const struct grain_writer *w, const struct run *run, uint64_t offset,
+          uint64_t *length, unsigned flags, const struct below *below)
+{
+  const struct grain_index *index = w->index;
+  const uint64_t size = index->grain_size;
+  const uint64_t within = offset & (size - 1), end = offset + *length;
+  uint64_t nr = (end >> index->grain_shift) - (offset >> index->grain_shift);
+
+  if (run->state == RUN_ZERO || (run->state == RUN_ABSENT && !below->read))
+    return ZERO_IS_THERE;
+  if (end == index->extent->size && (end & (size - 1)))
+    nr++; /* the last grain is whole when the extent ends in it */
+  if (within == 0 && nr > 0 && (!below->read || index->zero_entry != 0)
+      && (run->state != RUN_DATA || flags & ZERO_MAY_FREE)) {
+    *length = min_u64 (nr << index->grain_shift, *length);
+    return ZERO_FORGET;
   }
-  if (run->state == RUN_DATA && !(flags & ZERO_MAY_FREE)) {
-    *done = false;
+  if (within != 0) /* only up to the grain's end */
+    *length = min_u64 (*length, size - within);
+  return run->state == RUN_DATA ? ZERO_IN_PLACE : ZERO_ALLOCATE;
+}
+
+static int
+zero_whole (struct grain_writer *w, uint64_t offset, uint64_t length,
+            const struct below *below, struct vmdk_error *err)
+{
+  const struct grain_index *index = w->index;
+  const uint64_t first = offset >> index->grain_shift;
+  const uint64_t last = (offset + length - 1) >> index->grain_shift;
+
+  return forget_grains (w, first, last - first + 1,
+                        below->read ? index->zero_entry : 0, err);
+}
+
+static int
+zero_unallocated (struct grain_writer *w, uint64_t offset, uint64_t *length,
+                  unsigned flags, const struct below *below,
+                  struct vmdk_error *err)
+{
+  const struct source zeros = { NULL, offset, *length };
+
+  if (flags & ZERO_ADVICE)
     return 0;
-  }
-  return forget_grains (w, first, nr, entry, err);
+  if (flags & ZERO_FAST)
+    return fail_not_fast (err);
+  return write_unallocated (w, &zeros, offset, *length, below, length, err);
 }
 
 /* One run becomes zeros; *length may be shortened. */
@@ -491,40 +526,44 @@ zero_run (struct grain_writer *w, const struct run *run, uint64_t offset,
           uint64_t *length, unsigned flags, const struct below *below,
           struct vmdk_error *err)
 {
-  struct grain_index *index = w->index;
-  const uint64_t size = index->grain_size, extent_size = index->extent->size;
-  const uint64_t within = offset & (size - 1);
-  const uint64_t first = offset >> index->grain_shift;
-  const uint64_t end = offset + *length;
-  uint64_t nr = (end >> index->grain_shift) - first;
-  bool done = false;
-
-  if (run->state == RUN_ZERO || (run->state == RUN_ABSENT && !below->read))
+  switch (zero_way (w, run, offset, length, flags, below)) {
+  case ZERO_IS_THERE:
     return 0;
-  if (end == extent_size && (end & (size - 1)))
-    nr++; /* the last grain is whole when the extent ends in it */
-  if (within == 0 && nr > 0) {
-    const uint64_t bytes = min_u64 (nr << index->grain_shift, *length);
-
-    if (zero_grains (w, run, first, nr, flags, below, &done, err) == -1)
-      return -1;
-    if (done) {
-      *length = bytes;
-      return 0;
-    }
-  }
-  else if (within != 0) /* only up to the grain's end */
-    *length = min_u64 (*length, size - within);
-
-  if (run->state == RUN_DATA)
+  case ZERO_FORGET:
+    return zero_whole (w, offset, *length, below, err);
+  case ZERO_IN_PLACE:
     return zero_data (w, run->media_offset, *length, flags, err);
-  if (flags & ZERO_ADVICE)
-    return 0;
-  if (flags & ZERO_FAST)
-    return fail_not_fast (err);
+  case ZERO_ALLOCATE:
+    break;
+  }
+  return zero_unallocated (w, offset, length, flags, below, err);
+}
 
-  const struct source zeros = { NULL, offset, *length };
-  return write_unallocated (w, &zeros, offset, *length, below, length, err);
+int
+grain_extent_check (struct extent *extent, uint64_t count, uint64_t offset,
+                    unsigned flags, const struct below *below,
+                    struct vmdk_error *err)
+{
+  struct grain_writer *w = extent->writer;
+  const uint64_t end = offset + count;
+  uint64_t length;
+  struct run run;
+  int r = 0;
+
+  if (!(flags & ZERO_FAST))
+    return 0;
+  pthread_rwlock_rdlock (&w->in_use);
+  for (; r == 0 && offset < end; offset += length) {
+    r = grain_index_map (w->index, offset, end - offset, MAP_WHERE, &run, err);
+    if (r == -1)
+      break;
+    length = run.length;
+    if (run.state != RUN_DAMAGED
+        && zero_way (w, &run, offset, &length, flags, below) == ZERO_ALLOCATE)
+      r = fail_not_fast (err);
+  }
+  pthread_rwlock_unlock (&w->in_use);
+  return r;
 }
 
 int

@@ -77,6 +77,10 @@ extern int grain_extent_write (struct extent *extent, const void *buf,
                                size_t count, uint64_t offset,
                                const struct below *below,
                                struct vmdk_error *err);
+extern int grain_extent_check (struct extent *extent, uint64_t count,
+                               uint64_t offset, unsigned flags,
+                               const struct below *below,
+                               struct vmdk_error *err);
 extern int grain_extent_zero (struct extent *extent, uint64_t count,
                               uint64_t offset, unsigned flags,
                               const struct below *below,
@@ -108,7 +112,8 @@ extern void grain_extent_set_end (struct extent *extent, uint64_t end)
   __attribute__ ((nonnull (1)));
 
 #define GRAIN_EXTENT_WRITE_OPS                                \
-  .write = grain_extent_write, .zero = grain_extent_zero,     \
+  .check = grain_extent_check, .write = grain_extent_write,   \
+  .zero = grain_extent_zero,                                  \
   .flush = grain_extent_flush, .finish = grain_extent_finish, \
   .use_begin = grain_extent_use_begin, .use_end = grain_extent_use_end
 

@@ -347,6 +347,26 @@ drop_grain (struct stream_writer *w, uint64_t grain, struct vmdk_error *err)
   return r;
 }
 
+static int
+fail_not_fast (struct vmdk_error *err)
+{
+  fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
+  err->errnum = ENOTSUP;
+  return -1;
+}
+
+/* Whether COUNT bytes, all within one grain, are all of it, and nobody's zeros
+ * but its own.
+ */
+static bool
+can_drop (const struct stream_writer *w, uint64_t count, uint64_t offset)
+{
+  const uint64_t grain = offset >> w->index->grain_shift;
+
+  return (offset & (w->index->grain_size - 1)) == 0
+         && count == valid_bytes (w, grain) && !w->out.has_parent;
+}
+
 /* COUNT bytes, all within one grain that holds something. */
 static int
 zero_part (struct stream_writer *w, uint64_t count, uint64_t offset,
@@ -354,23 +374,32 @@ zero_part (struct stream_writer *w, uint64_t count, uint64_t offset,
 {
   const uint64_t grain = offset >> w->index->grain_shift;
   const size_t within = offset & (w->index->grain_size - 1);
-  const bool whole = within == 0 && count == valid_bytes (w, grain);
 
-  if (whole && !w->out.has_parent)
+  if (can_drop (w, count, offset))
     return drop_grain (w, grain, err);
   if (flags & ZERO_ADVICE)
     return 0;
-  if (flags & ZERO_FAST) {
-    fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
-    err->errnum = ENOTSUP;
-    return -1;
-  }
+  if (flags & ZERO_FAST)
+    return fail_not_fast (err);
   return write_part (w, grain, NULL, count, within, below, err);
 }
 
 static int
+check_part (struct stream_writer *w, uint64_t count, uint64_t offset,
+            unsigned flags, const struct below *below, struct vmdk_error *err)
+{
+  (void) flags, (void) below;
+  return can_drop (w, count, offset) ? 0 : fail_not_fast (err);
+}
+
+typedef int part_function (struct stream_writer *w, uint64_t count,
+                           uint64_t offset, unsigned flags,
+                           const struct below *below, struct vmdk_error *err);
+
+static int
 zero_run (struct stream_writer *w, const struct run *run, uint64_t offset,
-          unsigned flags, const struct below *below, struct vmdk_error *err)
+          unsigned flags, const struct below *below, part_function *part,
+          struct vmdk_error *err)
 {
   const uint64_t grain_size = w->index->grain_size;
   const uint64_t end = offset + run->length;
@@ -382,7 +411,7 @@ zero_run (struct stream_writer *w, const struct run *run, uint64_t offset,
     const uint64_t n =
       min_u64 (end - offset, grain_size - (offset & (grain_size - 1)));
 
-    if (zero_part (w, n, offset, flags, below, err) == -1)
+    if (part (w, n, offset, flags, below, err) == -1)
       return -1;
     offset += n;
   }
@@ -391,7 +420,8 @@ zero_run (struct stream_writer *w, const struct run *run, uint64_t offset,
 
 static int
 zero_runs (struct stream_writer *w, uint64_t count, uint64_t offset,
-           unsigned flags, const struct below *below, struct vmdk_error *err)
+           unsigned flags, const struct below *below, part_function *part,
+           struct vmdk_error *err)
 {
   const uint64_t end = offset + count;
   struct run run;
@@ -403,10 +433,25 @@ zero_runs (struct stream_writer *w, uint64_t count, uint64_t offset,
     if (run.state == RUN_DAMAGED)
       return grain_index_damage (w->index, offset, err);
     stream_writer_map (w, offset, &run);
-    if (zero_run (w, &run, offset, flags, below, err) == -1)
+    if (zero_run (w, &run, offset, flags, below, part, err) == -1)
       return -1;
   }
   return 0;
+}
+
+int
+stream_writer_check (struct stream_writer *w, uint64_t count, uint64_t offset,
+                     unsigned flags, const struct below *below,
+                     struct vmdk_error *err)
+{
+  int r;
+
+  if (!(flags & ZERO_FAST))
+    return 0;
+  pthread_rwlock_rdlock (&w->out.tables.in_use);
+  r = zero_runs (w, count, offset, flags, below, check_part, err);
+  pthread_rwlock_unlock (&w->out.tables.in_use);
+  return r;
 }
 
 int
@@ -419,7 +464,7 @@ stream_writer_zero (struct stream_writer *w, uint64_t count, uint64_t offset,
   if (stream_appender_begin (&w->out, err) == -1)
     return -1;
   pthread_rwlock_rdlock (&w->out.tables.in_use);
-  r = zero_runs (w, count, offset, flags, below, err);
+  r = zero_runs (w, count, offset, flags, below, zero_part, err);
   pthread_rwlock_unlock (&w->out.tables.in_use);
   return r;
 }

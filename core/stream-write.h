@@ -65,6 +65,10 @@ extern int stream_writer_write (struct stream_writer *writer, const void *buf,
                                 size_t count, uint64_t offset,
                                 const struct below *below,
                                 struct vmdk_error *err);
+extern int stream_writer_check (struct stream_writer *writer, uint64_t count,
+                                uint64_t offset, unsigned flags,
+                                const struct below *below,
+                                struct vmdk_error *err);
 extern int stream_writer_zero (struct stream_writer *writer, uint64_t count,
                                uint64_t offset, unsigned flags,
                                const struct below *below,

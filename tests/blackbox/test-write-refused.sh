@@ -19,7 +19,7 @@ nbdkit_flags=
 cd "$tmp"
 
 # Extents of all kinds side by side.  Only to the second can be written; a
-# request that touches others fails.
+# request that touches others fails, and changes nothing, not even the CID.
 mkdir access
 for name in a b c; do
   head -c 4096 /dev/zero | tr '\0' $name > access/$name
@@ -44,7 +44,8 @@ import nbd
 
 h = nbd.NBD()
 h.connect_uri(sys.argv[1])
-for offset, count in ((0, 512), (4095, 2), (8192, 1), (12288, 4096)):
+for offset, count in ((0, 512), (4095, 2), (8191, 2), (8192, 1),
+                      (12288, 4096)):
     for operation in (lambda: h.pwrite(b"w" * count, offset),
                       lambda: h.zero(count, offset)):
         try:
@@ -53,6 +54,8 @@ for offset, count in ((0, 512), (4095, 2), (8192, 1), (12288, 4096)):
             assert e.errnum == errno.EPERM, e
         else:
             raise SystemExit("written at %d" % offset)
+assert h.pread(4096, 4096) == b"b" * 4096
+assert "CID=12345678" in open("access/disk.vmdk").read()
 h.trim(12288, 0)
 h.pwrite(b"w" * 4096, 4096)
 h.flush()
@@ -61,15 +64,56 @@ h.shutdown()
 END_OF_PYTHON
 stop_nbdkit
 grep -v 'warning: ' log > said || :
-test "$(grep -c . said)" -eq 8 || fail "not 8 lines: $(cat log)"
+test "$(grep -c . said)" -eq 10 || fail "not 10 lines: $(cat log)"
 test "$(grep -c ' a: cannot be written: its extent line says RDONLY$' said)" \
   -eq 4 || fail "RDONLY: $(cat log)"
 test "$(grep -c ' ZERO: cannot be written: it is a ZERO extent$' said)" \
-  -eq 2 || fail "ZERO: $(cat log)"
+  -eq 4 || fail "ZERO: $(cat log)"
 test "$(grep -c ' c: cannot be written: its extent line says NOACCESS$' \
   said)" -eq 2 || fail "NOACCESS: $(cat log)"
 test "$(cat access/a access/c)" = "$(head -c 4096 /dev/zero | tr '\0' a
   head -c 4096 /dev/zero | tr '\0' c)" || fail "what is not RW was changed"
+
+# Zeros that cannot be fast in all of the range: all of it stays as it was.
+mkdir fast
+qemu-img create -q -f vmdk fast/base.vmdk 2M
+qemu-io -f vmdk -c 'write -P 3 0 2M' fast/base.vmdk > /dev/null
+for type in monolithic-sparse vmfs-sparse stream-optimized; do
+  case $type in
+    stream-optimized)
+      set -- fast/$type.vmdk create=true create-size=2M create-type=$type ;;
+    *)
+      set -- fast/base.vmdk overlay=fast/$type.vmdk overlay-type=$type ;;
+  esac
+  nbdkit_vmdk "$@" || fail "refused: $type"
+  "$PYTHON" - "$uri" fast/$type.vmdk <<'END_OF_PYTHON' || fail "fast: $type"
+import errno
+import sys
+import nbd
+
+def zero_fast(count, offset):
+    before = h.pread(2 << 20, 0), open(sys.argv[2], "rb").read()
+    try:
+        h.zero(count, offset, nbd.CMD_FLAG_FAST_ZERO)
+    except nbd.Error as e:
+        assert e.errnum == errno.ENOTSUP, e
+        after = h.pread(2 << 20, 0), open(sys.argv[2], "rb").read()
+        assert after == before, "changed"
+    else:
+        raise SystemExit("zeros at %d" % offset)
+
+h = nbd.NBD()
+h.connect_uri(sys.argv[1])
+is_child = h.pread(1, 0) == b"\3"
+if is_child:
+    zero_fast(1 << 20, 0)
+h.pwrite(b"w" * 65536 * 3, 65536)
+h.flush()
+zero_fast(4 * 65536 if is_child else 2 * 65536 + 1, 65536)
+h.shutdown()
+END_OF_PYTHON
+  stop_nbdkit
+done
 
 # Files that we may not write; the administrator may, so he becomes somebody
 # else, who may not even change the folder.
