@@ -139,7 +139,7 @@ read_place (const struct link *link, struct text_place *place,
 static struct descriptor *
 parse_quietly (const char *text, size_t len, struct vmdk_error *err)
 {
-  const struct vmdk_log silent = { NULL, NULL, NULL };
+  const struct vmdk_log silent = { .sink = NULL };
 
   return descriptor_parse (text, len, &silent, err);
 }

@@ -448,7 +448,7 @@ open_link (struct link *link, const struct link_source *source,
 {
   const struct vmdk_log *log = &source->rules->log;
   struct named_log to = { log, link->name };
-  const struct vmdk_log named = { named_sink, named_wants, &to };
+  const struct vmdk_log named = { named_sink, named_wants, &to, log->how };
   struct link_text text;
 
   if (lock_file (*media, link->writable, source->rules, err) == -1

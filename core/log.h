@@ -27,6 +27,9 @@ struct vmdk_log {
   /* Whether anyone listens to TOPIC; NULL means yes to all. */
   bool (*wants) (void *opaque, enum log_topic topic);
   void *opaque;
+
+  /* The command, or options, with which users see LOG_OPEN; NULL: unknown. */
+  const char *how;
 };
 
 extern void log_message (const struct vmdk_log *log, enum log_topic topic,

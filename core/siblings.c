@@ -52,7 +52,7 @@ find_text (struct media *media, uint64_t *offset, uint64_t *size,
 static struct descriptor *
 read_descriptor (struct media *media)
 {
-  const struct vmdk_log silent = { NULL, NULL, NULL };
+  const struct vmdk_log silent = { .sink = NULL };
   CLEANUP_FREE char *text = NULL;
   struct vmdk_error ignored;
   uint64_t offset, size;

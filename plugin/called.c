@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NBDKIT_API_VERSION 2
@@ -55,4 +56,13 @@ called_name (void)
       return others[i];
   }
   return "vmdk";
+}
+
+const char *
+called_for_log (void)
+{
+  static char text[64];
+
+  snprintf (text, sizeof text, "nbdkit -v -D %s.open=1", called_name ());
+  return text;
 }

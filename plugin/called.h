@@ -10,6 +10,9 @@
 
 extern const char *called_name (void);
 
+/* How a user gets to see what nobody understood. */
+extern const char *called_for_log (void);
+
 /* -D NAME.open=1 and so on; nbdkit sets them. */
 extern int vmdk_debug_open, vmdk_debug_tables, vmdk_debug_grains;
 

@@ -136,6 +136,7 @@ vmdk_get_ready (void)
   rules.open.resources = resources;
   rules.open.log.sink = sink;
   rules.open.log.wants = wants;
+  rules.open.log.how = called_for_log ();
   r = exports_start (&source, &err);
   parameters_forget_secrets ();
   return r == -1 ? told (&err) : 0;

@@ -11,6 +11,7 @@
 #include <openssl/rand.h>
 
 #include "nfc-authd.h"
+#include "report.h"
 
 /* --------------------------------------------------------------------- */
 /* Lines. */
@@ -142,6 +143,25 @@ send_line (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
   return r;
 }
 
+/* Read a line and log it, whether it is one or not. */
+static int
+read_line (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
+           const char *what, char line[NFC_LINE_SIZE], struct nfc_fault *fault)
+{
+  const int r =
+    nfc_wire_read_line (wire, line, NFC_LINE_SIZE, dialogue->deadline, fault);
+
+  report_mask (line, dialogue->ticket->session_id);
+  if (r == 0) {
+    log_debug (dialogue->log, LOG_OPEN, "< %s", NAME (line));
+    return 0;
+  }
+  if (line[0])
+    report_bytes (dialogue->log, "< no line of text", line, strlen (line));
+  fail_prefix (&fault->error, "%s", what);
+  return -1;
+}
+
 /* Read a reply, which must have the code WANT. */
 static int
 read_reply (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
@@ -150,12 +170,8 @@ read_reply (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
 {
   unsigned code;
 
-  if (nfc_wire_read_line (wire, line, NFC_LINE_SIZE, dialogue->deadline, fault)
-      == -1) {
-    fail_prefix (&fault->error, "%s", verb);
+  if (read_line (dialogue, wire, verb, line, fault) == -1)
     return -1;
-  }
-  log_debug (dialogue->log, LOG_OPEN, "< %s", NAME (line));
   if (nfc_reply_parse (&code, text, line) == -1)
     return NFC_FAIL (fault, NFC_NONSENSE, ERR_SYSTEM,
                      "the host answered \"%s\" to %s", NAME (line), verb);
@@ -171,12 +187,8 @@ read_greeting (struct nfc_dialogue *dialogue, struct nfc_wire *wire,
 {
   char line[NFC_LINE_SIZE];
 
-  if (nfc_wire_read_line (wire, line, sizeof line, dialogue->deadline, fault)
-      == -1) {
-    fail_prefix (&fault->error, "waiting for a greeting");
+  if (read_line (dialogue, wire, "waiting for a greeting", line, fault) == -1)
     return -1;
-  }
-  log_debug (dialogue->log, LOG_OPEN, "< %s", NAME (line));
   if (nfc_greeting_parse (greeting, line, &fault->error) == -1)
     return nfc_blame (fault, NFC_HANDSHAKE);
   if (!greeting->tls)

@@ -22,6 +22,7 @@
 #include "checked.h"
 #include "nfc-frame.h"
 #include "nfc-handshake.h"
+#include "report.h"
 
 #define OLDEST_VERSION 3
 #define VERSION 11
@@ -135,8 +136,10 @@ expect (const struct nfc_handshake *handshake, struct nfc_wire *wire,
              " %" PRIu32,
              message->type, message->words[0], message->words[1],
              message->words[2], message->words[3]);
-  if (message->type != want)
+  if (message->type != want) {
+    report_bytes (handshake->log, "< message", bytes, sizeof bytes);
     return unexpected (handshake, wire, message, want, fault);
+  }
   return 0;
 }
 

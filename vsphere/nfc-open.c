@@ -120,6 +120,7 @@ make_session (const struct nfc_settings *settings, bool writable,
   session->writable = writable;
   session->state.limit = settings->requests;
   nfc_wire_init (&session->wire);
+  report_trace_init (&session->trace);
   pthread_mutex_init (&session->send_lock, NULL);
   pthread_mutex_init (&session->state.lock, NULL);
   pthread_cond_init (&session->state.changed, NULL);
@@ -217,8 +218,20 @@ drop_session (struct nfc_session *session)
   pthread_cond_destroy (&session->state.changed);
   pthread_mutex_destroy (&session->state.lock);
   pthread_mutex_destroy (&session->send_lock);
+  report_trace_destroy (&session->trace);
   free (session->in.packed);
   free (session);
+}
+
+/* A host that we do not understand should be known to those who could make us.
+ */
+static void
+report (struct nfc_session *session, struct nfc_fault *fault)
+{
+  if (fault->reason != NFC_HANDSHAKE && fault->reason != NFC_NONSENSE)
+    return;
+  report_trace_tell (&session->trace, &session->log);
+  report_ask (&fault->error, &session->log);
 }
 
 struct nfc_session *
@@ -237,6 +250,7 @@ nfc_session_open (const struct nfc_settings *settings,
   if (reach_frames (session, quirks, ticket, fault) == -1
       || start_thread (session, fault) == -1
       || open_session (session, path, fault) == -1) {
+    report (session, fault);
     drop_session (session);
     return NULL;
   }

@@ -387,17 +387,28 @@ take_plain (struct nfc_session *session, struct nfc_op *op, size_t size)
 /* --------------------------------------------------------------------- */
 /* Frames. */
 
+/* With what came before it.  The operator hears of the first type that we do
+ * not know: everything goes on, and nobody would look.
+ */
 static void
 log_strange (struct nfc_session *session, const struct nfc_header *header)
 {
-  char hex[2 * 64 + 1] = "";
+  struct vmdk_error odd;
 
-  for (size_t i = 0; i < header->size && i < 64; i++)
-    snprintf (hex + 2 * i, 3, "%02x", session->in.payload[i]);
   log_debug (&session->log, LOG_OPEN,
-             "< a message that was not asked for: type %" PRIu32
-             " size %" PRIu32 " number %" PRIu32 " payload %s",
-             header->type, header->size, header->id, hex);
+             "a message that was not asked for: type %" PRIu32 " size %" PRIu32
+             " number %" PRIu32,
+             header->type, header->size, header->id);
+  report_trace_tell (&session->trace, &session->log);
+  if (session->in.warned || nfc_type_is_known (header->type))
+    return;
+  session->in.warned = true;
+  fail (&odd, ERR_SYSTEM,
+        "the host sent a message of type %" PRIu32
+        ", which is not known here and was passed over",
+        header->type);
+  report_ask (&odd, &session->log);
+  log_warning (&session->log, "%s", odd.text);
 }
 
 /* Nobody waits for it.  If its extra bytes are more than we know of, the next
@@ -460,10 +471,14 @@ take_frame (struct nfc_session *session, struct nfc_fault *fault)
 
   if (receive (session, bytes, sizeof bytes, fault) == -1)
     return -1;
-  if (nfc_header_decode (&header, bytes, &fault->error) == -1)
+  if (nfc_header_decode (&header, bytes, &fault->error) == -1) {
+    report_trace_add (&session->trace, false, bytes, NULL, 0);
     return nfc_blame (fault, NFC_NONSENSE);
+  }
   if (receive (session, session->in.payload, header.size, fault) == -1)
     return -1;
+  report_trace_add (&session->trace, false, bytes, session->in.payload,
+                    header.size);
   if (nfc_decode_extra (&extra, header.type, session->in.payload, header.size,
                         &fault->error)
       == -1)
@@ -514,6 +529,10 @@ nfc_receive_thread (void *opaque)
     ;
   log_debug (&session->log, LOG_OPEN, "the connection ends: %s",
              fault.error.text);
+  if (fault.reason == NFC_NONSENSE || fault.reason == NFC_UNPACKING) {
+    report_trace_tell (&session->trace, &session->log);
+    report_ask (&fault.error, &session->log);
+  }
   fail_all (session, &fault);
   nfc_wire_wake (&session->wire);
   return NULL;

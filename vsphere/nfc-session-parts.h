@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "nfc-session.h"
 #include "nfc-wire.h"
+#include "report.h"
 
 #define NFC_TABLE_SIZE (NFC_MAX_REQUESTS + 8) /* and those of our own */
 #define NFC_NR_FAILED 64
@@ -47,6 +48,8 @@ struct nfc_session {
     unsigned nr_failed;
   } state;
 
+  struct report_trace trace;
+
   atomic_bool is_open;            /* opened is set, and does not change */
   atomic_int_least64_t last_byte; /* when the host last sent something */
 
@@ -56,6 +59,7 @@ struct nfc_session {
     uint8_t *packed; /* as long as the largest fragment may be */
     int64_t next_look;
     unsigned nr_strange;
+    bool warned; /* of a type that we do not know */
     struct nfc_op keeper; /* the operation that keeps a connection */
     uint8_t sector[512];
     bool keeping;

@@ -312,6 +312,9 @@ send_message (struct nfc_session *session, struct nfc_op *op,
   if (!enter (session, op))
     return;
   set_ids (message, op);
+  report_trace_add (&session->trace, true, message->bytes,
+                    message->bytes + NFC_HEADER_SIZE,
+                    le32_load (message->bytes + 8));
   if (nfc_wire_write (&session->wire, message->bytes, message->count,
                       session->settings.times.write, &fault)
       == -1) {

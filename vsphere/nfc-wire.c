@@ -455,15 +455,18 @@ nfc_wire_read_line (struct nfc_wire *wire, char *line, size_t size,
   size_t len = 0;
 
   for (;;) {
+    line[len] = '\0'; /* what there is of it can be logged */
     if (nfc_wire_read (wire, &line[len], 1, deadline, fault) == -1)
       return -1;
     if (line[len] == '\n')
       break;
-    if (line[len] == '\0' || ++len == size)
+    if (line[len] == '\0' || ++len == size) {
+      line[size - 1] = '\0';
       return NFC_FAIL (fault, NFC_NONSENSE, ERR_SYSTEM,
                        "the host sent no line of text (the limit is %zu "
                        "bytes): is this port 902 of an ESXi host?",
                        size - 1);
+    }
   }
   while (len > 0 && line[len - 1] == '\r')
     len--;

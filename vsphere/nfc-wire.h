@@ -79,7 +79,9 @@ extern int nfc_wire_read (struct nfc_wire *wire, void *buf, size_t count,
                           int64_t deadline, struct nfc_fault *fault)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));
 
-/* Receive a line, without its end; not a byte more.  SIZE bounds it. */
+/* Receive a line, without its end; not a byte more.  SIZE bounds it.  After a
+ * failure LINE is what there was of it.
+ */
 extern int nfc_wire_read_line (struct nfc_wire *wire, char *line, size_t size,
                                int64_t deadline, struct nfc_fault *fault)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 5)));

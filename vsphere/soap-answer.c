@@ -145,6 +145,12 @@ soap_fail_fault (struct vmdk_error *err, const char *what,
 }
 
 bool
+soap_fault_is_known (const struct soap_fault *fault)
+{
+  return row_of (fault->type) != &other_fault;
+}
+
+bool
 soap_is (const struct soap_answer *answer, const char *type)
 {
   return strcmp (answer->fault.type, type) == 0;

@@ -20,6 +20,7 @@
 
 #include <curl/curl.h>
 
+#include "report.h"
 #include "soap.h"
 
 #define MAX_IDLE 8
@@ -475,10 +476,26 @@ handle_aim (struct handle *handle, const struct soap_request *request,
                     request->repeatable ? 0L : 1L);
 }
 
+/* COOKIE: of the session; it may stand in what came. */
+static void
+report_answer (const struct soap_client *client,
+               const struct soap_request *request,
+               const struct soap_answer *answer,
+               const struct receiving *receiving, const char *cookie,
+               struct vmdk_error *err)
+{
+  if (answer->fault.type[0] && soap_fault_is_known (&answer->fault))
+    return;
+  if (!request->secret && !answer->cookie)
+    report_text (&client->log, request->method, receiving->bytes,
+                 receiving->len, cookie);
+  report_ask (err, &client->log);
+}
+
 static enum outcome
-judge_answer (struct soap_client *client, const struct soap_request *request,
-              struct soap_answer *answer, struct receiving *receiving,
-              long status, struct vmdk_error *err)
+judge_answer (struct soap_client *client, const char *cookie,
+              const struct soap_request *request, struct soap_answer *answer,
+              struct receiving *receiving, long status, struct vmdk_error *err)
 {
   const int result = soap_answer_read (answer, request, status,
                                        receiving->bytes, receiving->len, err);
@@ -490,6 +507,8 @@ judge_answer (struct soap_client *client, const struct soap_request *request,
   if (result == 0)
     return DONE;
   fail_prefix (err, "%s", NAME (client->name));
+  if (status == 200 || status == 500)
+    report_answer (client, request, answer, receiving, cookie, err);
   return request->repeatable && (status >= 502 && status <= 504) ? MAY_REPEAT
                                                                  : FAILED;
 }
@@ -540,7 +559,7 @@ try_once (struct soap_client *client, struct handle *handle,
   curl_easy_getinfo (handle->easy, CURLINFO_RESPONSE_CODE, &status);
   outcome =
     code == CURLE_OK
-      ? judge_answer (client, request, answer, &receiving, status, err)
+      ? judge_answer (client, cookie, request, answer, &receiving, status, err)
       : judge_failure (client, handle, request, &receiving, code, words, err);
   if (receiving.bytes)
     explicit_bzero (receiving.bytes, receiving.len);

@@ -135,6 +135,10 @@ struct soap_answer {
 extern void soap_answer_reset (struct soap_answer *answer)
   __attribute__ ((nonnull (1)));
 
+/* Whether we know what it means; of others we only repeat what they say. */
+extern bool soap_fault_is_known (const struct soap_fault *fault)
+  __attribute__ ((nonnull (1)));
+
 /* Is it this fault? */
 extern bool soap_is (const struct soap_answer *answer, const char *type)
   __attribute__ ((nonnull (1, 2)));

@@ -416,7 +416,7 @@ class Host:
             raise Closed()
         secure = service.endswith("ssl")
         if self.options.authd:
-            self.say(self.options.authd)
+            self.say(self.options.authd.replace("{ticket}", self.ticket))
         else:
             self.say("200 Connect ha-nfc" + ("ssl" if secure else ""))
         self.channel.abandon_tls()
