@@ -11,8 +11,8 @@ requires_tool
 requires qemu-io --version
 cd "$tmp"
 
-vmdkit create -q -a ide -w esx65 -t split-sparse base.vmdk 3G
-qemu-io -f vmdk -c 'write -P 3 1M 200k' -c 'write -P 4 2500M 1M' base.vmdk \
+vmdkit create -q -a ide -w esx65 -t split-sparse base.vmdk 2200M
+qemu-io -f vmdk -c 'write -P 3 1M 200k' -c 'write -P 4 2150M 1M' base.vmdk \
   > /dev/null
 vmdkit child base.vmdk child.vmdk
 qemu-io -f vmdk -c 'write -P 5 1100k 3M' child.vmdk > /dev/null
@@ -25,14 +25,15 @@ for type in monolithicSparse monolithicFlat twoGbMaxExtentSparse \
     || fail "$type"
   vmdkit info --json clone.vmdk > info
   test "$(json 'j["adapter"], j["hw-version"], len (j["links"]), j["capacity"]' \
-    < info)" = "('buslogic', 9, 1, 3221225472)" || fail "$type: $(cat info)"
+    < info)" = "('buslogic', 9, 1, 2306867200)" || fail "$type: $(cat info)"
   case $type in
     vmfs*) ;;
     *) qemu-img compare -q -f raw -F vmdk wanted clone.vmdk \
          || fail "$type: other contents for qemu" ;;
   esac
   vmdkit convert -q -t raw clone.vmdk back
-  cmp wanted back || fail "$type: other contents"
+  qemu-img compare -q -f raw -F raw wanted back \
+    || fail "$type: other contents"
   rm back
   vmdkit unlink clone.vmdk
 done
