@@ -146,6 +146,13 @@ signals_set (void (*handler) (int))
       sigaction (stopping[i], &action, NULL);
 }
 
+void
+progress_catch (void)
+{
+  if (!stop_signal)
+    signals_set (stop_soon);
+}
+
 int
 progress_signal (void)
 {

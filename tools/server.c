@@ -81,12 +81,22 @@ server_set_vm (const char *vm, struct vmdk_error *err)
   return words.settings.vm ? 0 : fail_memory (err);
 }
 
+static bool
+is_stopped (void *opaque)
+{
+  (void) opaque;
+  return progress_signal () != 0;
+}
+
+/* From here on something may be to be undone at the server. */
 struct remote *
 server_remote (const struct operation *operation, struct vmdk_error *err)
 {
   struct remote *remote;
 
+  progress_catch ();
   words.settings.log = operation->rules.open.log;
+  words.settings.stopped = is_stopped;
   remote = remote_new (&words.settings, err);
   if (remote)
     remote_words_reset (&words); /* a copy is kept where dumps do not reach */

@@ -219,6 +219,11 @@ extern void progress_begin (struct operation *operation, const char *title,
                             enum progress_mode mode);
 extern void progress_end (void);
 
+/* Signals are as after progress_begin, without a bar: whoever waits asks
+ * progress_signal.
+ */
+extern void progress_catch (void);
+
 /* The signal that asked an operation to stop; 0: none. */
 extern int progress_signal (void);
 

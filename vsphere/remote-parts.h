@@ -38,6 +38,8 @@ struct remote {
   size_t cache;
   enum remote_prepare prepare;
   unsigned prepare_seconds;
+  bool (*stopped) (void *opaque); /* or NULL */
+  void *opaque;
 
   pthread_mutex_t lock; /* held while it begins and ends */
   bool begun;

@@ -161,6 +161,8 @@ remote_new (const struct remote_settings *s, struct vmdk_error *err)
   remote->cache = s->cache;
   remote->prepare = s->prepare;
   remote->prepare_seconds = s->prepare_seconds;
+  remote->stopped = s->stopped;
+  remote->opaque = s->opaque;
   if (copy_words (remote, s, err) == -1 || parse_trust (remote, s, err) == -1
       || parse_transports (remote, s->transports, err) == -1
       || parse_compression (remote, s->compression, err) == -1
@@ -212,17 +214,35 @@ remote_log_in (struct remote *remote, struct vmdk_error *err)
   return remote->session ? 0 : -1;
 }
 
+static bool
+is_stopped (void *opaque)
+{
+  const struct remote *remote = opaque;
+
+  return remote->abandoned
+         || (remote->stopped && remote->stopped (remote->opaque));
+}
+
+static bool
+goes_on (void *opaque, uint64_t done, uint64_t total)
+{
+  (void) done;
+  (void) total;
+  return !is_stopped (opaque);
+}
+
 /* Our snapshot, or one that is there; its disks are what is read. */
 static int
 freeze (struct remote *remote, struct vmdk_error *err)
 {
+  const struct task_watch watch = { goes_on, remote };
   struct vim_ref ref;
 
   if (!remote->snapshot_spec)
     return 0;
   if (strcmp (remote->snapshot_spec, "temporary") == 0) {
-    if (snapshot_take (remote->session, &remote->vm_ref, remote->quiesce, NULL,
-                       &remote->taken, err)
+    if (snapshot_take (remote->session, &remote->vm_ref, remote->quiesce,
+                       &watch, &remote->taken, err)
         == -1)
       return fail_prefix (err, "a temporary snapshot");
     ref = remote->taken;
@@ -325,12 +345,6 @@ remote_find_vm (struct remote *remote, struct vmdk_error *err)
   return 0;
 }
 
-static bool
-is_abandoned (void *opaque)
-{
-  return ((struct remote *) opaque)->abandoned;
-}
-
 int
 remote_fail_abandoned (struct vmdk_error *err)
 {
@@ -352,7 +366,7 @@ protect (struct remote *remote, struct vmdk_error *err)
     .policy = policies[remote->prepare],
     .identity = remote->identity,
     .wait_seconds = remote->prepare_seconds,
-    .stopped = is_abandoned,
+    .stopped = is_stopped,
     .opaque = remote,
   };
 

@@ -57,6 +57,12 @@ struct remote_settings {
   enum remote_prepare prepare;
   const char *identity;     /* NULL: made up */
   unsigned prepare_seconds; /* how long a move is waited for */
+
+  /* Asked while the server, or a host, is waited for; true ends that.  May be
+   * NULL.
+   */
+  bool (*stopped) (void *opaque);
+  void *opaque;
   struct vmdk_log log;
 };
 

@@ -105,19 +105,22 @@ find_marked (struct session *session, const struct vim_ref *vm,
 
 /* --------------------------------------------------------------------- */
 
-/* Run a task, again while another one keeps it from starting. */
+/* Run a task, which RUNNING watches, again while another one keeps it from
+ * starting, which WAITING watches.
+ */
 static int
 run_when_free (struct session *session, const struct soap_request *request,
-               const struct task_watch *watch, struct task_result *result,
+               const struct task_watch *waiting,
+               const struct task_watch *running, struct task_result *result,
                struct vmdk_error *err)
 {
   const unsigned pause_ms = session_poll_ms (session) * BUSY_PAUSES;
 
   for (unsigned nr_busy = 0;; nr_busy++) {
-    if (task_run (session, request, watch, result, err) == 0)
+    if (task_run (session, request, running, result, err) == 0)
       return 0;
     if (strcmp (result->fault.type, "TaskInProgress") != 0
-        || nr_busy == MAX_BUSY || !task_pause (watch, pause_ms, 0))
+        || nr_busy == MAX_BUSY || !task_pause (waiting, pause_ms, 0))
       return -1;
   }
 }
@@ -157,7 +160,7 @@ take_marked (struct session *session, const struct vim_ref *vm, bool quiesce,
   soap_add (&request, "description", mark);
   soap_add_bool (&request, "memory", false);
   soap_add_bool (&request, "quiesce", quiesce);
-  return run_when_free (session, &request, watch, result, err);
+  return run_when_free (session, &request, watch, NULL, result, err);
 }
 
 int
@@ -207,7 +210,7 @@ consolidate (struct session *session, const struct vim_ref *vm,
   if (!xml_is_true (property (properties_object (&answer), names[0])))
     return 0;
   soap_begin (&request, "ConsolidateVMDisks_Task", vm);
-  return run_when_free (session, &request, watch, &result, err);
+  return run_when_free (session, &request, watch, watch, &result, err);
 }
 
 int
@@ -221,7 +224,7 @@ snapshot_remove (struct session *session, const struct vim_ref *vm,
   soap_begin (&request, "RemoveSnapshot_Task", snapshot);
   soap_add_bool (&request, "removeChildren", false);
   soap_add_bool (&request, "consolidate", true);
-  if (run_when_free (session, &request, watch, &result, err) == -1
+  if (run_when_free (session, &request, watch, watch, &result, err) == -1
       && strcmp (result.fault.type, "ManagedObjectNotFound") != 0)
     return fail_prefix (err,
                         "snapshot %s of %s is left behind (\"%s\"): remove it "

@@ -31,7 +31,8 @@ extern int snapshot_each (struct session *session, const struct vim_ref *vm,
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5)));
 
 /* Without memory; with QUIESCE the guest brings its file systems in order
- * first, or this fails.
+ * first, or this fails.  WATCH can end the waiting for another task of the
+ * machine; a snapshot that has begun is waited for, so that it can be removed.
  */
 extern int snapshot_take (struct session *session, const struct vim_ref *vm,
                           bool quiesce, const struct task_watch *watch,
