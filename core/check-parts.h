@@ -34,6 +34,9 @@ struct checker {
   bool silent;               /* it is being looked at again: tell nothing */
 };
 
+/* Which copy is right where two entries differ and both could be. */
+enum copy_verdict { COPY_UNKNOWN, COPY_PRIMARY, COPY_MIRROR };
+
 /* An extent with grains. */
 struct extent_check {
   struct checker *checker;
@@ -43,6 +46,7 @@ struct extent_check {
   struct grain_index *index;
   uint64_t nr_bad;   /* errors that a repair leaves */
   uint64_t used_end; /* bytes: of the last grain or table */
+  enum copy_verdict verdict;
 };
 
 /* Tell a finding about what the checker looks at. */
@@ -83,6 +87,31 @@ extern enum run_state check_tables_see (const struct grain_index *index,
                                         const struct walked_table *table,
                                         uint64_t i, uint64_t *media_offset)
   __attribute__ ((nonnull (1, 2, 4)));
+
+/* The same with VERDICT (not COPY_UNKNOWN) where the copies differ and neither
+ * is bad, or where the primary one is and the other says 0.  *doubtful: that is
+ * so here.
+ */
+extern enum run_state check_tables_suppose (const struct grain_index *index,
+                                            const struct walked_table *table,
+                                            uint64_t i,
+                                            enum copy_verdict verdict,
+                                            uint64_t *media_offset,
+                                            bool *doubtful)
+  __attribute__ ((nonnull (1, 2, 5, 6)));
+
+/* How the room of the file would be used with VERDICT.  Tells nothing. */
+struct rooms_tally {
+  uint64_t nr_shared; /* grains and tables that want the room of others */
+  uint64_t nr_bad;    /* doubtful entries that cannot be right */
+  uint64_t nr_absent; /* doubtful entries that name no room */
+  uint64_t leaked;    /* bytes */
+};
+extern int check_rooms_suppose (struct extent_check *check,
+                                enum copy_verdict verdict,
+                                struct rooms_tally *tally,
+                                struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
 
 /* Then who uses which room: sets used_end. */
 extern int check_rooms (struct extent_check *check, struct vmdk_error *err)

@@ -56,6 +56,10 @@ struct rooms {
 
   struct room_list leaks;
   uint64_t nr_more_leaks;
+
+  /* Only to see how it would be. */
+  enum copy_verdict verdict;
+  struct rooms_tally *tally; /* NULL: this is no trial */
 };
 
 /* What a walk does with each table and each grain that is stored. */
@@ -93,6 +97,25 @@ tell_bad_grain (struct rooms *rooms, uint64_t offset,
   rooms->check->nr_bad++;
 }
 
+/* What counts as the entry of a grain, or will when it is mended. */
+static enum run_state
+see (struct rooms *rooms, uint64_t i, uint64_t *offset)
+{
+  const struct grain_index *index = rooms->check->index;
+  bool doubtful;
+  enum run_state state;
+
+  if (rooms->verdict == COPY_UNKNOWN)
+    return check_tables_see (index, rooms->table, i, offset);
+  state = check_tables_suppose (index, rooms->table, i, rooms->verdict, offset,
+                                &doubtful);
+  if (doubtful && rooms->tally && rooms->window == 0) {
+    rooms->tally->nr_bad += state == RUN_DAMAGED;
+    rooms->tally->nr_absent += state == RUN_ABSENT || state == RUN_ZERO;
+  }
+  return state;
+}
+
 static int
 visit_grain (struct rooms *rooms, const struct visitor *visitor, uint64_t i,
              struct vmdk_error *err)
@@ -100,8 +123,7 @@ visit_grain (struct rooms *rooms, const struct visitor *visitor, uint64_t i,
   struct extent_check *check = rooms->check;
   const uint64_t grain = (rooms->table->nr << check->index->table_shift) + i;
   uint64_t offset = 0, length = 0;
-  const enum run_state state =
-    check_tables_see (check->index, rooms->table, i, &offset);
+  const enum run_state state = see (rooms, i, &offset);
 
   if (state != RUN_DATA && state != RUN_PACKED)
     return 0;
@@ -450,7 +472,7 @@ tell_leaks (struct rooms *rooms, struct vmdk_error *err)
 /* -- All of it ---------------------------------------------------------- */
 
 static int
-look (struct rooms *rooms, struct vmdk_error *err)
+mark_all (struct rooms *rooms, struct vmdk_error *err)
 {
   static const struct visitor marker = { mark_table, mark_grain };
   const uint64_t nr_windows = room_map_nr_windows (rooms->map);
@@ -464,15 +486,32 @@ look (struct rooms *rooms, struct vmdk_error *err)
         || find_leaks (rooms, err) == -1)
       return -1;
   }
+  return 0;
+}
+
+static int
+look (struct rooms *rooms, struct vmdk_error *err)
+{
+  if (mark_all (rooms, err) == -1)
+    return -1;
+  if (rooms->tally) {
+    rooms->tally->nr_shared = rooms->nr_conflicts + rooms->nr_more;
+    return 0;
+  }
   if (tell_conflicts (rooms, err) == -1)
     return -1;
   return tell_leaks (rooms, err);
 }
 
-int
-check_rooms (struct extent_check *check, struct vmdk_error *err)
+static int
+look_with_map (struct extent_check *check, enum copy_verdict verdict,
+               struct rooms_tally *tally, struct vmdk_error *err)
 {
-  struct rooms rooms = { .check = check };
+  struct rooms rooms = {
+    .check = check,
+    .verdict = verdict,
+    .tally = tally,
+  };
   CLEANUP_ROOM_MAP struct room_map *map = room_map_new (
     check->extent->media->size, check->layout.unit, check->layout.base, err);
   CLEANUP_FREE struct walked_table *table = calloc (1, sizeof *table);
@@ -489,5 +528,34 @@ check_rooms (struct extent_check *check, struct vmdk_error *err)
   rooms.conflicts = conflicts;
   r = look (&rooms, err);
   room_list_reset (&rooms.leaks);
+  return r;
+}
+
+int
+check_rooms (struct extent_check *check, struct vmdk_error *err)
+{
+  return look_with_map (check, check->verdict, NULL, err);
+}
+
+int
+check_rooms_suppose (struct extent_check *check, enum copy_verdict verdict,
+                     struct rooms_tally *tally, struct vmdk_error *err)
+{
+  struct checker *checker = check->checker;
+  const struct extent_check before = *check;
+  const uint64_t nr_grains = checker->result->nr_grains;
+  const uint64_t leaked = checker->result->leaked;
+  const bool silent = checker->silent;
+  int r;
+
+  *tally = (struct rooms_tally){ 0 };
+  checker->silent = true;
+  r = look_with_map (check, verdict, tally, err);
+  tally->nr_shared += check->nr_bad - before.nr_bad;
+  tally->leaked = checker->result->leaked - leaked;
+  checker->silent = silent;
+  checker->result->nr_grains = nr_grains;
+  checker->result->leaked = leaked;
+  *check = before;
   return r;
 }

@@ -161,6 +161,32 @@ check_tables_see (const struct grain_index *index,
   return copy == 0 ? RUN_DAMAGED : classify (index, grain, copy, media_offset);
 }
 
+enum run_state
+check_tables_suppose (const struct grain_index *index,
+                      const struct walked_table *table, uint64_t i,
+                      enum copy_verdict verdict, uint64_t *media_offset,
+                      bool *doubtful)
+{
+  const uint64_t grain = (table->nr << index->table_shift) + i;
+  uint64_t entry, copy, copy_offset;
+  enum run_state state, copy_state;
+
+  *doubtful = false;
+  if (!table->primary.entries || !table->mirror.entries)
+    return check_tables_see (index, table, i, media_offset);
+  entry = grain_entry_load (index, table->primary.entries, i);
+  copy = grain_entry_load (index, table->mirror.entries, i);
+  state = classify (index, grain, entry, media_offset);
+  copy_state = classify (index, grain, copy, &copy_offset);
+  *doubtful = entry != copy && copy_state != RUN_DAMAGED
+              && (state != RUN_DAMAGED || copy == 0);
+  if (*doubtful ? verdict == COPY_PRIMARY
+                : state != RUN_DAMAGED || copy_state == RUN_DAMAGED)
+    return state;
+  *media_offset = copy_offset;
+  return copy_state;
+}
+
 /* Where entry I of a copy is in the file. */
 static uint64_t
 place (const struct grain_index *index, const struct walked_copy *copy,
@@ -194,6 +220,24 @@ judge_one (struct extent_check *check, const struct walked_copy *copy,
     tell_bad (check, copy, grain, i, entry, "");
 }
 
+/* The file tells which of the two is right. */
+static int
+judge_by_verdict (struct extent_check *check, const struct walked_table *table,
+                  uint64_t grain, uint64_t i, uint64_t entry, uint64_t copy,
+                  struct vmdk_error *err)
+{
+  const bool primary = check->verdict == COPY_PRIMARY;
+  const struct walked_copy *wrong = primary ? &table->mirror : &table->primary;
+
+  check_tell (check->checker, CHECK_COPIES_DIFFER, CHECK_ERROR,
+              check_mends (check->checker), place (check->index, wrong, i),
+              "grain %" PRIu64 ": the primary table has %" PRIu64
+              " and the redundant one %" PRIu64
+              "; only by the %s tables is all room of the file used, and once",
+              grain, entry, copy, primary ? "primary" : "redundant");
+  return mend_entry (check, wrong, i, primary ? entry : copy, err);
+}
+
 /* Both could be right. */
 static int
 judge_difference (struct extent_check *check, const struct walked_table *table,
@@ -211,6 +255,8 @@ judge_difference (struct extent_check *check, const struct walked_table *table,
                 grain, copy, entry);
     return mend_entry (check, &table->mirror, i, entry, err);
   }
+  if (check->verdict != COPY_UNKNOWN)
+    return judge_by_verdict (check, table, grain, i, entry, copy, err);
   check_tell (checker, CHECK_COPIES_DIFFER, CHECK_ERROR, CHECK_STAYS, offset,
               "grain %" PRIu64 ": the primary table has %" PRIu64
               " and the redundant one %" PRIu64
@@ -236,6 +282,8 @@ judge_two (struct extent_check *check, const struct walked_table *table,
 
   if (!bad && !bad_copy)
     return judge_difference (check, table, grain, i, entry, copy, err);
+  if (bad && copy == 0 && check->verdict == COPY_MIRROR)
+    return judge_by_verdict (check, table, grain, i, entry, copy, err);
   if (bad && (bad_copy || copy == 0)) {
     tell_bad (check, &table->primary, grain, i, entry,
               bad_copy ? "; the redundant table's entry is bad too"
@@ -460,6 +508,39 @@ add_tables (struct mending *mending, struct vmdk_error *err)
   return r;
 }
 
+/* Whether the file cannot be as HERE says and not as THERE says: no grain wants
+ * the room of another, and more is in use.  That a grain was never written is
+ * believed only if nothing is left over that it could have been.
+ */
+static bool
+tally_decides (const struct rooms_tally *here, const struct rooms_tally *there)
+{
+  return here->nr_shared == 0 && here->nr_bad == 0
+         && (here->leaked == 0 || here->nr_absent == 0)
+         && (there->nr_shared > 0 || there->nr_bad > 0
+             || there->leaked > here->leaked);
+}
+
+/* Where both copies could be right, the rest of the file may tell. */
+static int
+decide (struct mending *mending, struct vmdk_error *err)
+{
+  struct extent_check *check = mending->check;
+  struct rooms_tally primary, mirror;
+
+  if (look_ahead (mending, err) == -1)
+    return -1;
+  if (check->layout.unclean || mending->may_add)
+    return 0;
+  if (check_rooms_suppose (check, COPY_PRIMARY, &primary, err) == -1
+      || check_rooms_suppose (check, COPY_MIRROR, &mirror, err) == -1)
+    return -1;
+  check->verdict = tally_decides (&primary, &mirror)   ? COPY_PRIMARY
+                   : tally_decides (&mirror, &primary) ? COPY_MIRROR
+                                                       : COPY_UNKNOWN;
+  return check->verdict == COPY_UNKNOWN ? 0 : look_ahead (mending, err);
+}
+
 /* What cannot be mended because of other damage is left, too. */
 int
 check_tables (struct extent_check *check, struct vmdk_error *err)
@@ -469,7 +550,7 @@ check_tables (struct extent_check *check, struct vmdk_error *err)
   if (!mending)
     return fail_memory (err);
   mending->check = check;
-  if ((check->index->mirror_offset != 0 && look_ahead (mending, err) == -1)
+  if ((check->index->mirror_offset != 0 && decide (mending, err) == -1)
       || walk (mending, ENTRIES, err) == -1)
     return -1;
   if (!mending->may_add)

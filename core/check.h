@@ -15,6 +15,8 @@
  *   a missing redundant table       made from the primary one, and the reverse
  *   copies that both could be right
  *     after a crash                 the primary one counts
+ *     if the file tells             by that one all of its room is used, and
+ *                                   once; by the other it is not
  *     else                          left alone: nobody knows which it is
  *   room that nothing uses          given back, if nothing else is wrong
  *   the mark of a crash             taken off, if nothing else is wrong
@@ -22,7 +24,8 @@
  *   grains that share their room    left alone: one of them is lost
  *
  * What can be read before a repair reads the same after it and at each moment
- * between; it can be undone (repair.h).
+ * between, but where the primary table was found to be the wrong one; it can
+ * be undone (repair.h).
  */
 
 #ifndef VMDKIT_CHECK_H

@@ -126,6 +126,22 @@ spoil_entries (struct media *media)
   }
 }
 
+/* Redundant entries that could be right, were it not for the room. */
+static void
+forget_copies (struct media *media)
+{
+  const struct sparse_header h = get_header (media);
+  const uint64_t nr = sparse_header_nr_tables (&h);
+
+  for (uint64_t t = 0; t < nr; t++) {
+    const uint64_t copy = get32 (media, h.rgd_offset * 512 + t * 4);
+
+    for (unsigned i = 0; copy != 0 && i < 512; i++)
+      if (get32 (media, copy * 512 + i * 4) > 1)
+        put32 (media, copy * 512 + i * 4, 0);
+  }
+}
+
 static void
 drop_redundant_tables (struct media *media)
 {
@@ -172,6 +188,9 @@ static const struct damage {
   { .name = "bad entries",
     .flavour = "sparse, small grains",
     .make = spoil_entries },
+  { .name = "redundant entries that are lost",
+    .flavour = "sparse, small grains",
+    .make = forget_copies },
   { .name = "no redundant tables",
     .flavour = "sparse, small grains",
     .make = drop_redundant_tables },

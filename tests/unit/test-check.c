@@ -106,6 +106,54 @@ copies_differ (struct sparse_image *s)
 }
 
 static void
+tail (struct sparse_image *s)
+{
+  image_grow (&s->image, s->image.size + 3 * GRAIN * 512);
+}
+
+/* Each names room that the other leaves over. */
+static void
+copies_differ_alike (struct sparse_image *s)
+{
+  image_grow (&s->image, s->image.size + GRAIN * 512);
+  set (s, 1, true, s->image.size / 512 - GRAIN);
+}
+
+static void
+primary_table_zeroed (struct sparse_image *s)
+{
+  memset (s->image.bytes + 31 * 512, 0, 512);
+}
+
+/* Grain 3 was never written. */
+static void
+primary_table_garbage (struct sparse_image *s)
+{
+  set (s, 1, false, 1000000);
+  set (s, 3, false, 1000000);
+}
+
+static void
+redundant_table_zeroed (struct sparse_image *s)
+{
+  memset (s->image.bytes + 22 * 512, 0, 512);
+}
+
+static void
+primary_shares (struct sparse_image *s)
+{
+  set (s, 1, false, 40);
+}
+
+/* Which of them it was that named the leak is not known. */
+static void
+zeroed_beside_leak (struct sparse_image *s)
+{
+  set (s, 3, false, 1000000);
+  tail (s);
+}
+
+static void
 copies_differ_unclean (struct sparse_image *s)
 {
   set (s, 1, true, 40);
@@ -181,12 +229,6 @@ odd_grain (struct sparse_image *s)
 }
 
 static void
-tail (struct sparse_image *s)
-{
-  image_grow (&s->image, s->image.size + 3 * GRAIN * 512);
-}
-
-static void
 leak (struct sparse_image *s)
 {
   sparse_image_set_entry (s, 1, 0);
@@ -256,7 +298,8 @@ struct damage {
   const char *findings[8];
 
   /* After a repair. */
-  bool same; /* nothing was repaired */
+  bool same;     /* nothing was repaired */
+  bool restored; /* it reads as it would without the damage */
   const char *left[8];
 };
 
@@ -316,12 +359,58 @@ static const struct damage damages[] = {
                   "elsewhere" },
     .same = true },
   { "entries that differ", copies_differ,
+    .findings = { "error~ copies-differ 11268: grain 1: the primary table has "
+                  "48 and the redundant one 40; only by the primary tables is "
+                  "all room of the file used, and once" } },
+  { "entries that differ, and nothing tells", copies_differ_alike,
     .findings = { "error- copies-differ 11268: grain 1: the primary table has "
-                  "48 and the "
-                  "redundant one 40, and both could be right: what is read is "
-                  "by the "
-                  "primary one; if that is good, copy the disk with vmdkit "
-                  "convert" },
+                  "48 and the redundant one 72, and both could be right: what "
+                  "is read is by the primary one; if that is good, copy the "
+                  "disk with vmdkit convert",
+                  "leak- leaked 36864: nothing uses 4096 bytes: they may be "
+                  "what is lost elsewhere" },
+    .same = true },
+  { "a primary table of zeros", primary_table_zeroed,
+    .findings = { "error~ copies-differ 15872: grain 0: the primary table has "
+                  "0 and the redundant one 40; only by the redundant tables "
+                  "is all room of the file used, and once",
+                  "error~ copies-differ 15876: grain 1: the primary table has "
+                  "0 and the redundant one 48; only by the redundant tables "
+                  "is all room of the file used, and once",
+                  "error~ copies-differ 15880: grain 2: the primary table has "
+                  "0 and the redundant one 56; only by the redundant tables "
+                  "is all room of the file used, and once" },
+    .restored = true },
+  { "garbage in the primary table", primary_table_garbage,
+    .findings = { "error~ table-entry 15876: grain 1: grain table entry is "
+                  "sector 1000000: the grain ends beyond the file's 36864 "
+                  "bytes; the redundant table has 48",
+                  "error~ copies-differ 15884: grain 3: the primary table has "
+                  "1000000 and the redundant one 0; only by the redundant "
+                  "tables is all room of the file used, and once" },
+    .restored = true },
+  { "a redundant table of zeros", redundant_table_zeroed,
+    .findings = { "error~ copies-differ 11264: grain 0: the primary table has "
+                  "40 and the redundant one 0; only by the primary tables is "
+                  "all room of the file used, and once",
+                  "error~ copies-differ 11268: grain 1: the primary table has "
+                  "48 and the redundant one 0; only by the primary tables is "
+                  "all room of the file used, and once",
+                  "error~ copies-differ 11272: grain 2: the primary table has "
+                  "56 and the redundant one 0; only by the primary tables is "
+                  "all room of the file used, and once" },
+    .restored = true },
+  { "a grain in two places of the primary table", primary_shares,
+    .findings = { "error~ copies-differ 15876: grain 1: the primary table has "
+                  "40 and the redundant one 48; only by the redundant tables "
+                  "is all room of the file used, and once" },
+    .restored = true },
+  { "a bad entry, none, and a leak", zeroed_beside_leak,
+    .findings = { "error- table-entry 15884: grain 3: grain table entry is "
+                  "sector 1000000: the grain ends beyond the file's 49152 "
+                  "bytes; the redundant table says that it was never written",
+                  "leak- leaked 36864: nothing uses 12288 bytes: they may be "
+                  "what is lost elsewhere" },
     .same = true },
   { "entries that differ after a crash", copies_differ_unclean,
     .findings = { "note~ copies-differ 11268: grain 1: the redundant table "
@@ -478,10 +567,15 @@ test_repairs (void **state)
 
     print_message ("%s\n", damage->name);
     make_good (&s);
-    damage->make (&s);
     bench_init (&b);
+    if (damage->restored) {
+      bench_put (&b, "good.vmdk", &s.image);
+      before = bench_read (&b, "good.vmdk");
+    }
+    damage->make (&s);
     bench_put (&b, "a.vmdk", &s.image);
-    before = bench_read (&b, "a.vmdk");
+    if (!damage->restored)
+      before = bench_read (&b, "a.vmdk");
     b.options.repair = true;
     assert_int_equal (bench_try (&b, "a.vmdk"), 0);
     assert_int_equal (b.result.nr_mended, b.result.nr_mendable);
