@@ -189,22 +189,23 @@ lock_file (struct media *media, bool written, const struct open_rules *rules,
   return media_lock (media, written ? MEDIA_LOCK_WRITE : MEDIA_LOCK_READ, err);
 }
 
-/* VMware's locks are files beside the disk's. */
+/* VMware's locks are files beside the disk's: of what is written NAME is any,
+ * else the descriptor.
+ */
 static int
-check_foreign_lock (struct link *link, const struct open_rules *rules,
-                    struct vmdk_error *err)
+check_foreign_lock (const struct link *link, const char *name,
+                    const struct open_rules *rules, struct vmdk_error *err)
 {
   char holder[256];
 
   if (!rules->lock)
     return 0;
-  if (store_lock_holder (link->store, link->name, holder, sizeof holder, err)
-      == -1)
+  if (store_lock_holder (link->store, name, holder, sizeof holder, err) == -1)
     return -1;
   if (holder[0] && link->writable)
     return fail (err, ERR_LOCKED,
                  "%s (if nothing uses it any more, remove %s.lck)",
-                 holder, NAME (link->name));
+                 holder, NAME (name));
   if (holder[0])
     log_warning (&rules->log,
                  "%s: %s: what is read may change or be inconsistent",
@@ -217,6 +218,7 @@ static struct media *
 get_extent_media (struct link *link, const struct link_source *source,
                   const struct extent_line *line, struct vmdk_error *err)
 {
+  const char *name = store_plain_name (line->name);
   CLEANUP_MEDIA struct media *media =
     open_extent_file (link, source, line, err);
 
@@ -230,6 +232,9 @@ get_extent_media (struct link *link, const struct link_source *source,
   if (check_not_text (line, media, err) == -1)
     return NULL;
   if (lock_file (media, is_written (link, line), source->rules, err) == -1)
+    return NULL;
+  if (is_written (link, line) && store_name_is_inside (name)
+      && check_foreign_lock (link, name, source->rules, err) == -1)
     return NULL;
   return steal_ptr (&media);
 }
@@ -452,7 +457,7 @@ open_link (struct link *link, const struct link_source *source,
   struct link_text text;
 
   if (lock_file (*media, link->writable, source->rules, err) == -1
-      || check_foreign_lock (link, source->rules, err) == -1)
+      || check_foreign_lock (link, link->name, source->rules, err) == -1)
     return -1;
   const int r = link_text_read (link->store, link->name, *media,
                                 source->lone_extent, &named, &text, err);

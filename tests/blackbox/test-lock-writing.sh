@@ -191,3 +191,17 @@ nbdkit_flags=
 test "$(ls -lR --time-style=full-iso vmware
   cksum vmware/disk.vmdk "$member")" = "$before" ||
   fail "the folder was changed"
+
+# They lock each extent that they write.
+mkdir pieces
+qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse \
+  pieces/disk.vmdk 3G
+mkdir pieces/disk-s002.vmdk.lck
+cp "$member" pieces/disk-s002.vmdk.lck
+nbdkit_vmdk pieces/disk.vmdk || fail "refused at once"
+client_refused 'disk-s002.*: locked by VMware (machine workstation-7, process 4711)'
+stop_nbdkit
+nbdkit_flags=-r
+nbdkit_vmdk pieces/disk.vmdk || fail "the lock of an extent, read-only"
+stop_nbdkit
+nbdkit_flags=
