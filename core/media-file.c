@@ -376,6 +376,35 @@ pread_whole (int fd, void *buf, size_t count, uint64_t offset,
   return 0;
 }
 
+static atomic_bool is_unbuffered;
+
+void
+media_file_unbuffered (bool unbuffered)
+{
+  is_unbuffered = unbuffered;
+}
+
+/* Only whole pages are forgotten: those that the range touches.  COUNT 0: to
+ * the end.
+ */
+static void
+forget_cached (int fd, uint64_t offset, uint64_t count)
+{
+#ifdef POSIX_FADV_DONTNEED
+  const uint64_t page = (uint64_t) sysconf (_SC_PAGESIZE);
+  const uint64_t start = offset / page * page;
+
+  (void) posix_fadvise (
+    fd, (off_t) start,
+    count ? (off_t) (div_round_up (offset + count, page) * page - start) : 0,
+    POSIX_FADV_DONTNEED);
+#else
+  (void) fd;
+  (void) offset;
+  (void) count;
+#endif
+}
+
 static int
 file_pread (struct media *media, void *buf, size_t count, uint64_t offset,
             struct vmdk_error *err)
@@ -387,6 +416,8 @@ file_pread (struct media *media, void *buf, size_t count, uint64_t offset,
   if (fd == -1)
     return -1;
   r = pread_whole (fd, buf, count, offset, err);
+  if (atomic_load_explicit (&is_unbuffered, memory_order_relaxed) && count > 0)
+    forget_cached (fd, offset, count);
   file_unpin (file);
   return r;
 }
@@ -622,8 +653,11 @@ writable_flush (struct media *media, struct vmdk_error *err)
     return fail_errno (err, file->flush_errnum,
                        "an earlier flush failed, so what was written before "
                        "it may be lost");
-  if (file_flush (file->fd, err) == 0)
+  if (file_flush (file->fd, err) == 0) {
+    if (is_unbuffered)
+      forget_cached (file->fd, 0, 0);
     return 0;
+  }
   file->flush_errnum = err->errnum;
   return -1;
 }

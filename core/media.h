@@ -240,6 +240,11 @@ extern int media_file_openat (int dirfd, const char *path, int flags)
  */
 extern void media_file_pool_limit (size_t limit);
 
+/* Of local files: the kernel is asked to forget what was read, and what was
+ * written once it is flushed.  For all files, from now on.
+ */
+extern void media_file_unbuffered (bool unbuffered);
+
 /* media-memory.c: COUNT bytes, copied from BYTES.  Read-only; a store in
  * memory has writable ones.  Tests and fuzzing.
  */

@@ -131,7 +131,7 @@ extern void parameters_free (void);
   "remote-cache=SIZE             Memory for blocks (default 64M).\n"          \
   "config=FILE                   Of the vddk plugin.\n"                       \
   "libdir=FOLDER                 Accepted, and not used.\n"                   \
-  "unbuffered=BOOL               Accepted, and not used.\n"                   \
+  "unbuffered=BOOL               Keep local files out of the page cache.\n"   \
   "vimapiver=VERSION             Accepted, and not used."
 
 #endif /* VMDKIT_PARAMETERS_H */

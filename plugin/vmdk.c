@@ -27,6 +27,7 @@
 #include "error.h"
 #include "exports.h"
 #include "log.h"
+#include "media.h"
 #include "parameters.h"
 #include "resources.h"
 
@@ -132,6 +133,7 @@ vmdk_get_ready (void)
     resources_new (parameters.table_budget, parameters.grain_budget, &err);
   if (!resources)
     return told (&err);
+  media_file_unbuffered (parameters.remote.words.unbuffered);
   parameters_to_rules (&rules);
   rules.open.resources = resources;
   rules.open.log.sink = sink;

@@ -263,7 +263,8 @@ static const struct word table[] = {
   { "config", set_text, IN (config), REMOTE_WORD_PATH, false },
   { "single-link", set_bool, IN (single_link), REMOTE_WORD_PLAIN, false },
   { "libdir", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
-  { "unbuffered", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
+  { "unbuffered", set_bool, offsetof (struct remote_words, unbuffered),
+    REMOTE_WORD_PLAIN, false },
   { "vimapiver", pass_over, NOWHERE, REMOTE_WORD_PLAIN, false },
 };
 

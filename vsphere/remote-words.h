@@ -18,8 +18,9 @@
 /* All zeros but for the defaults of struct remote_settings' numbers. */
 struct remote_words {
   struct remote_settings settings; /* whose texts are owned */
-  bool meant;  /* a server is meant: some words can go with local disks */
-  int ignored; /* private */
+  bool meant;      /* a server is meant: some words can go with local disks */
+  bool unbuffered; /* media_file_unbuffered, which is of local ones only */
+  int ignored;     /* private */
 };
 #define REMOTE_WORDS_DEFAULT                    \
   {                                             \

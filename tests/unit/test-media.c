@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -237,6 +238,56 @@ test_holes (void **state)
   slice = media_slice_new (media, "slice", MIB / 2, 3 * MIB, &err);
   assert_map (slice, 0, 3 * MIB, true, MIB / 2);
   assert_map (slice, MIB / 2, 2 * MIB, false, MIB);
+}
+
+#define CACHED_PAGES 256
+
+/* How many pages of a file are in the kernel's cache. */
+static size_t
+nr_cached (const char *name)
+{
+  const size_t page = (size_t) sysconf (_SC_PAGESIZE);
+  const int fd = media_file_openat (folder_fd, name, 0);
+  uint8_t there[CACHED_PAGES];
+  size_t nr = 0;
+  void *map = mmap (NULL, CACHED_PAGES * page, PROT_READ, MAP_SHARED, fd, 0);
+
+  assert_ptr_not_equal (map, MAP_FAILED);
+  assert_int_equal (mincore (map, CACHED_PAGES * page, there), 0);
+  for (size_t i = 0; i < CACHED_PAGES; i++)
+    nr += there[i] & 1;
+  munmap (map, CACHED_PAGES * page);
+  close (fd);
+  return nr;
+}
+
+/* Some file systems are nothing but cache. */
+static void
+test_unbuffered (void **state)
+{
+  const size_t size = CACHED_PAGES * (size_t) sysconf (_SC_PAGESIZE);
+  CLEANUP_FREE uint8_t *bytes = calloc (1, size);
+  struct vmdk_error err;
+  struct media *media;
+  int fd;
+
+  (void) state;
+  write_file ("unbuffered", bytes, size);
+  fd = media_file_openat (folder_fd, "unbuffered", 0);
+  fdatasync (fd);
+  posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED);
+  close (fd);
+  if (nr_cached ("unbuffered") > 0)
+    skip ();
+  media = open_file ("unbuffered", false);
+  assert_int_equal (media_pread (media, bytes, size, 0, &err), 0);
+  assert_int_equal (nr_cached ("unbuffered"), CACHED_PAGES);
+  media_file_unbuffered (true);
+  for (size_t at = 0; at < size; at += size / 8)
+    assert_int_equal (media_pread (media, bytes, size / 8, at, &err), 0);
+  media_file_unbuffered (false);
+  assert_in_range (nr_cached ("unbuffered"), 0, CACHED_PAGES / 4);
+  media_close (media);
 }
 
 #define NR_POOLED 40
@@ -654,6 +705,7 @@ main (void)
     cmocka_unit_test (test_pool),
     cmocka_unit_test (test_pool_keeps_the_busy),
     cmocka_unit_test (test_pool_threads),
+    cmocka_unit_test (test_unbuffered),
     cmocka_unit_test (test_pool_changes),
 #ifdef F_OFD_SETLK
     cmocka_unit_test (test_lock_conflicts),

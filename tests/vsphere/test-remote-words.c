@@ -57,7 +57,7 @@ taken (void **state)
     "compression=none", "snapshot=temporary",
     "quiesce=TRUE",     "prepare=require",
     "identity=me",      "single-link=1",
-    "libdir=/x",        "unbuffered=whatever",
+    "libdir=/x",        "unbuffered=true",
   };
   struct vmdk_error err;
 
