@@ -6,30 +6,9 @@
 
 #include <config.h>
 
-#include "fake-helper.h"
+#include "fake-session.h"
 #include "inventory-parts.h"
 #include "properties.h"
-
-static struct fake fake;
-static struct session *session;
-
-static int
-start (void **state)
-{
-  (void) state;
-  fake = fake_start (NULL);
-  session = fake_session (&fake);
-  return 0;
-}
-
-static int
-end (void **state)
-{
-  (void) state;
-  session_close (session);
-  fake_stop (&fake);
-  return 0;
-}
 
 static void
 test_found (void **state)
@@ -405,5 +384,5 @@ main (void)
   };
 
   fake_require ();
-  return cmocka_run_group_tests (tests, start, end);
+  return cmocka_run_group_tests (tests, session_setup, session_teardown);
 }

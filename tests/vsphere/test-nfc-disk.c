@@ -15,14 +15,10 @@
 #include <cmocka.h>
 #undef fail /* the name is error.h's */
 
-#include "nfc-helper.h"
-#include "nfc-host.h"
-
 #define MIB (1024 * 1024)
 #define SIZE (24 * MIB + 3 * 512)
 
-static struct host host;
-static uint8_t *contents; /* as the disk should be */
+#include "nfc-disk-helper.h"
 
 /* Data, zeros, noise, so that all ways of packing have something to do. */
 static void
@@ -53,37 +49,6 @@ setup (void **state)
   contents = calloc (1, SIZE);
   fill_contents ();
   return host_start (&host, contents, SIZE, SIZE);
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  host_stop (&host);
-  free (contents);
-  return 0;
-}
-
-static int
-clear (void **state)
-{
-  (void) state;
-  host_clear (&host);
-  return 0;
-}
-
-static struct nfc_disk *
-must_open (const struct nfc_settings *settings, bool writable)
-{
-  enum nfc_reason reason;
-  struct vmdk_error err = { 0 };
-  struct nfc_disk *disk = host_open (&host, settings, writable, &reason, &err);
-
-  if (!disk)
-    fprintf (stderr, "%s\n", err.text);
-  assert_non_null (disk);
-  assert_true (nfc_disk_size (disk) == SIZE);
-  return disk;
 }
 
 static void
@@ -120,17 +85,6 @@ must_finish (struct nfc_disk *disk)
 
   assert_int_equal (nfc_disk_finish (disk, &err), 0);
   assert_true (host_is_content (&host));
-}
-
-/* What the host's file holds is what we think. */
-static void
-assert_contents (void)
-{
-  uint8_t *buf = malloc (SIZE);
-
-  assert_int_equal (pread (host.fd, buf, SIZE, 0), SIZE);
-  assert_memory_equal (buf, contents, SIZE);
-  free (buf);
 }
 
 static void

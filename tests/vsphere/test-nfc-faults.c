@@ -15,14 +15,10 @@
 #include <cmocka.h>
 #undef fail /* the name is error.h's */
 
-#include "nfc-helper.h"
-#include "nfc-host.h"
-
 #define MIB (1024 * 1024)
 #define SIZE (8 * MIB)
 
-static struct host host;
-static uint8_t *contents;
+#include "nfc-disk-helper.h"
 
 static int
 setup (void **state)
@@ -32,36 +28,6 @@ setup (void **state)
   fill_pattern (contents, SIZE);
   memset (contents + MIB, 0, 300000);
   return host_start (&host, contents, SIZE, SIZE);
-}
-
-static int
-teardown (void **state)
-{
-  (void) state;
-  host_stop (&host);
-  free (contents);
-  return 0;
-}
-
-static int
-clear (void **state)
-{
-  (void) state;
-  host_clear (&host);
-  return 0;
-}
-
-static struct nfc_disk *
-must_open (const struct nfc_settings *settings, bool writable)
-{
-  enum nfc_reason reason;
-  struct vmdk_error err = { 0 };
-  struct nfc_disk *disk = host_open (&host, settings, writable, &reason, &err);
-
-  if (!disk)
-    fprintf (stderr, "%s\n", err.text);
-  assert_non_null (disk);
-  return disk;
 }
 
 /* -1, or 0 and the right bytes. */
@@ -78,16 +44,6 @@ read_and_compare (struct nfc_disk *disk, uint64_t offset, size_t count,
     assert_memory_equal (buf, contents + offset, count);
   free (buf);
   return r;
-}
-
-static void
-assert_contents (void)
-{
-  uint8_t *buf = malloc (SIZE);
-
-  assert_int_equal (pread (host.fd, buf, SIZE, 0), SIZE);
-  assert_memory_equal (buf, contents, SIZE);
-  free (buf);
 }
 
 /* --------------------------------------------------------------------- */

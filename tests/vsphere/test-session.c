@@ -9,25 +9,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "fake-helper.h"
-
-static struct fake fake;
-
-static int
-start (void **state)
-{
-  (void) state;
-  fake = fake_start (NULL);
-  return 0;
-}
-
-static int
-end (void **state)
-{
-  (void) state;
-  fake_stop (&fake);
-  return 0;
-}
+#include "fake-group.h"
 
 static int
 ask_time (struct session *session, struct vmdk_error *err)
@@ -332,5 +314,5 @@ main (void)
   };
 
   fake_require ();
-  return cmocka_run_group_tests (tests, start, end);
+  return cmocka_run_group_tests (tests, fake_setup, fake_teardown);
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "fake-helper.h"
+#include "fake-group.h"
 
 static const struct vim_ref thing = { "Thing", "id-1" };
 
@@ -171,24 +171,6 @@ test_answer_good (void **state)
 /* --------------------------------------------------------------------- */
 /* Over the network. */
 
-static struct fake fake;
-
-static int
-start (void **state)
-{
-  (void) state;
-  fake = fake_start (NULL);
-  return 0;
-}
-
-static int
-stop_fake (void **state)
-{
-  (void) state;
-  fake_stop (&fake);
-  return 0;
-}
-
 /* Asks for the content; -1 and the error's text. */
 static int
 ask (struct soap_settings settings, bool repeatable, struct vmdk_error *err)
@@ -330,5 +312,5 @@ main (void)
   };
 
   fake_require ();
-  return cmocka_run_group_tests (tests, start, stop_fake);
+  return cmocka_run_group_tests (tests, fake_setup, fake_teardown);
 }

@@ -11,30 +11,9 @@
 
 #include "changed.h"
 #include "disk-manager.h"
-#include "fake-helper.h"
+#include "fake-session.h"
 #include "inventory.h"
 #include "snapshot.h"
-
-static struct fake fake;
-static struct session *session;
-
-static int
-start (void **state)
-{
-  (void) state;
-  fake = fake_start (NULL);
-  session = fake_session (&fake);
-  return 0;
-}
-
-static int
-end (void **state)
-{
-  (void) state;
-  session_close (session);
-  fake_stop (&fake);
-  return 0;
-}
 
 static const struct vim_ref web = { "VirtualMachine", "vm-57" };
 
@@ -382,7 +361,7 @@ test_not_repeated (void **state)
 }
 
 #define each_test(function) \
-  cmocka_unit_test_setup_teardown (function, start, end)
+  cmocka_unit_test_setup_teardown (function, session_setup, session_teardown)
 
 int
 main (void)
