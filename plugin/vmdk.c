@@ -11,6 +11,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -62,11 +63,14 @@ wants (void *opaque, enum log_topic topic)
   return false;
 }
 
+/* The disk is opened again, and what it deserves was said the first time. */
+static atomic_bool opening_again;
+
 static void
 sink (void *opaque, enum log_topic topic, const char *text)
 {
   (void) opaque;
-  if (topic == LOG_WARNING)
+  if (topic == LOG_WARNING && !opening_again)
     nbdkit_error ("warning: %s", text);
   else
     nbdkit_debug ("%s", text);
@@ -148,8 +152,12 @@ static int
 vmdk_after_fork (void)
 {
   struct vmdk_error err;
+  int r;
 
-  return exports_keep (&err) == -1 ? told (&err) : 0;
+  opening_again = true;
+  r = exports_keep (&err);
+  opening_again = false;
+  return r == -1 ? told (&err) : 0;
 }
 
 static void

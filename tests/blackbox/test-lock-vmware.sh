@@ -21,7 +21,8 @@ stop_nbdkit
 warns ()
 {
   served_as "$tmp/raw" disk.vmdk
-  grep -q -e "$1" "$tmp/log" || fail "no warning: $(cat "$tmp/log")"
+  test "$(grep -c -e "$1" "$tmp/log")" -eq 1 ||
+    fail "no warning, or more than one: $(cat "$tmp/log")"
   ! grep -q "$(printf '\033')" "$tmp/log" || fail "control bytes in the log"
   served_as "$tmp/raw" disk.vmdk lock=off
   test ! -s "$tmp/log" || fail "lock=off is not silent: $(cat "$tmp/log")"
