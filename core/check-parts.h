@@ -3,6 +3,7 @@
 /* What the parts of the check share.  Private to check*.c.
  *
  *   check             links and extents, findings, data
+ *   check-header      a directory that the header has lost
  *   check-descriptor  the text against the extents
  *   check-tables      directories, tables and their copies, entry by entry
  *   check-rooms       who uses which room of the file, and what nobody does
@@ -70,6 +71,15 @@ check_mends (const struct checker *checker)
 extern int check_advance (struct checker *checker, uint64_t nr,
                           struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* Look for headers of NAME's files in which one of the two directories is
+ * lost and can be found by the other; mend them.  *found: there are such.
+ */
+extern int check_lost_directories (struct checker *checker,
+                                   struct store *store, const char *name,
+                                   enum store_open_flags flags, bool *found,
+                                   struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 5, 6)));
 
 /* The text of LINK against what its extents are; EXTENTS may be NULL. */
 extern int check_descriptor (struct checker *checker, const struct link *link,

@@ -499,53 +499,87 @@ estimate (const struct checker *checker, struct chain *chain)
  * is only warned of them; but what is being written cannot be judged.
  */
 static int
-check_not_used (const struct checker *checker, const struct link *top,
-                struct vmdk_error *err)
+check_not_used (const struct checker *checker, struct store *store,
+                const char *name, struct vmdk_error *err)
 {
   char holder[256];
 
   if (!checker->operation->rules.open.lock)
     return 0;
-  if (store_lock_holder (top->store, top->name, holder, sizeof holder, err)
+  if (store_lock_holder (store, name, holder, sizeof holder, err)
       == -1)
     return -1;
   return holder[0] ? fail (err, ERR_LOCKED,
                            "%s: %s (if nothing uses it any more, remove "
                            "%s.lck)",
-                           NAME (top->name), holder, NAME (top->name))
+                           NAME (name), holder, NAME (name))
                    : 0;
 }
 
-/* The first link, with a repairer if it is to be repaired; then the others. */
+/* The first link, which may be repaired; then the others. */
 static int
 check_chain (struct checker *checker, struct chain *chain,
              struct vmdk_error *err)
 {
-  CLEANUP_REPAIRER struct repairer *repairer = NULL;
-  const struct link *top = chain_link (chain, 0);
   int r;
 
-  if (check_not_used (checker, top, err) == -1)
-    return -1;
   checker->total = estimate (checker, chain);
-  if (checker->options->repair && checker->may_repair) {
-    repairer =
-      repairer_new (top->store, top->name, checker->operation->dry_run, err);
-    if (!repairer)
-      return -1;
-  }
-  checker->repairer = repairer;
+  if (!checker->may_repair)
+    checker->repairer = NULL;
   r = check_link (checker, chain, 0, err);
-  if (repairer && repairer_backup (repairer)) {
-    checker->result->backup = strdup (repairer_backup (repairer));
-    if (!checker->result->backup)
-      return fail_memory (err);
-  }
   checker->repairer = NULL;
   checker->is_ancestor = true;
   for (size_t i = 1; r == 0 && i < chain_nr_links (chain); i++)
     r = check_link (checker, chain, i, err);
   return r;
+}
+
+static int
+open_and_check (struct checker *checker, struct store *store, const char *name,
+                enum store_open_flags flags, struct vmdk_error *err)
+{
+  const struct operation *operation = checker->operation;
+  const struct inspector inspector = {
+    .bad_extent = bad_extent,
+    .bad_chain = bad_chain,
+    .opaque = checker,
+  };
+  struct chain_rules rules = operation->rules;
+  CLEANUP_CHAIN struct chain *chain = NULL;
+
+  rules.open.log.sink = NULL; /* findings say it */
+  rules.open.accept_journal = rules.open.recover_stream = true;
+  rules.ignore_cid = true;
+  rules.writable = checker->repairer && !operation->dry_run;
+  rules.inspector = &inspector;
+  chain = chain_open (store, name, flags, &rules, err);
+  if (!chain) {
+    if (err->kind != ERR_CORRUPT && err->kind != ERR_DAMAGED)
+      return -1;
+    tell_error (checker, CHECK_EXTENT, name, err);
+    return 0;
+  }
+  if (check_chain (checker, chain, err) == -1)
+    return -1;
+  if (operation->progress) /* too late to stop */
+    operation->progress (operation->opaque, checker->total, checker->total);
+  return 0;
+}
+
+/* What has lost a directory opens when that is mended, and not before. */
+static int
+check_all (struct checker *checker, struct store *store, const char *name,
+           enum store_open_flags flags, struct vmdk_error *err)
+{
+  bool lost;
+
+  if (check_not_used (checker, store, name, err) == -1
+      || check_lost_directories (checker, store, name, flags, &lost, err)
+           == -1)
+    return -1;
+  return lost && (!checker->repairer || checker->operation->dry_run)
+           ? 0
+           : open_and_check (checker, store, name, flags, err);
 }
 
 int
@@ -554,39 +588,30 @@ disk_check (struct store *store, const char *name, enum store_open_flags flags,
             const struct check_options *options, struct check_result *result,
             struct vmdk_error *err)
 {
+  CLEANUP_REPAIRER struct repairer *repairer = NULL;
   struct checker checker = {
     .operation = operation,
     .options = options,
     .result = result,
     .may_repair = true,
   };
-  const struct inspector inspector = {
-    .bad_extent = bad_extent,
-    .bad_chain = bad_chain,
-    .opaque = &checker,
-  };
-  struct chain_rules rules = operation->rules;
-  CLEANUP_CHAIN struct chain *chain = NULL;
+  int r;
 
   *result = (struct check_result){ 0 };
-  if (options->repair && !operation->dry_run && !rules.open.lock)
+  if (options->repair && !operation->dry_run && !operation->rules.open.lock)
     return fail (err, ERR_READ_ONLY, "%s: cannot be repaired with lock=off",
                  NAME (name));
-  rules.open.log.sink = NULL; /* findings say it */
-  rules.open.accept_journal = rules.open.recover_stream = true;
-  rules.ignore_cid = true;
-  rules.writable = options->repair && !operation->dry_run;
-  rules.inspector = &inspector;
-  chain = chain_open (store, name, flags, &rules, err);
-  if (!chain) {
-    if (err->kind != ERR_CORRUPT && err->kind != ERR_DAMAGED)
+  if (options->repair) {
+    repairer = repairer_new (store, name, operation->dry_run, err);
+    if (!repairer)
       return -1;
-    tell_error (&checker, CHECK_EXTENT, name, err);
-    return 0;
   }
-  if (check_chain (&checker, chain, err) == -1)
-    return -1;
-  if (operation->progress) /* too late to stop */
-    operation->progress (operation->opaque, checker.total, checker.total);
-  return 0;
+  checker.repairer = repairer;
+  r = check_all (&checker, store, name, flags, err);
+  if (repairer && repairer_backup (repairer)) {
+    result->backup = strdup (repairer_backup (repairer));
+    if (!result->backup)
+      return fail_memory (err);
+  }
+  return r;
 }

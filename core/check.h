@@ -13,6 +13,8 @@
  *
  *   an entry that cannot be right   from its redundant copy, and the reverse
  *   a missing redundant table       made from the primary one, and the reverse
+ *   a directory that the header     found beside the other one, if its tables
+ *   has lost                        are the other's copies
  *   copies that both could be right
  *     after a crash                 the primary one counts
  *     if the file tells             by that one all of its room is used, and

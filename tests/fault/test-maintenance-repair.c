@@ -162,6 +162,16 @@ spoil_directory (struct media *media)
     put32 (media, h.gd_offset * 512 + t * 4, 10000000 + (uint32_t) t);
 }
 
+/* The header's, where the other one tells where it is. */
+static void
+lose_redundant_directory (struct media *media)
+{
+  uint8_t bytes[8];
+
+  le64_store (bytes, 1000000000);
+  put (media, 48, bytes, sizeof bytes);
+}
+
 /* A crash, and bytes that were written and never named. */
 static void
 leave_unclean (struct media *media)
@@ -197,6 +207,9 @@ static const struct damage {
   { .name = "no directory",
     .flavour = "sparse, usual grains, zero entries",
     .make = spoil_directory },
+  { .name = "no redundant directory",
+    .flavour = "sparse, small grains",
+    .make = lose_redundant_directory },
   { .name = "a crash",
     .flavour = "sparse, small grains",
     .make = leave_unclean },

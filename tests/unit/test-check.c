@@ -271,9 +271,30 @@ bad_rgd (struct sparse_image *s)
 }
 
 static void
-no_directories (struct sparse_image *s)
+bad_rgd_and_table (struct sparse_image *s)
+{
+  set (s, 1, true, 40);
+  bad_rgd (s);
+}
+
+static void
+bad_gd (struct sparse_image *s)
+{
+  s->h.gd_offset = 1000000;
+  sparse_image_put_header (s);
+}
+
+static void
+no_gd (struct sparse_image *s)
 {
   s->h.gd_offset = 0;
+  sparse_image_put_header (s);
+}
+
+static void
+no_directories (struct sparse_image *s)
+{
+  s->h.gd_offset = s->h.rgd_offset = 0;
   sparse_image_put_header (s);
 }
 
@@ -511,11 +532,22 @@ static const struct damage damages[] = {
                   "line is wrong, correct it" },
     .same = true },
   { "no redundant directory", bad_rgd,
+    .findings = { "error~ header 48: rgdOffset 1000000 cannot be right; at 21 "
+                  "is a directory whose tables are copies of the other's" } },
+  { "no redundant directory, and no copies", bad_rgd_and_table,
     .findings = { "error- header: rgdOffset 1000000 cannot be right: nothing "
                   "is known of "
                   "the redundant directory; copy the disk with vmdkit "
                   "convert" },
     .same = true },
+  { "no directory", bad_gd,
+    .findings = { "error~ header 56: gdOffset 1000000 cannot be right; at 30 "
+                  "is a directory whose tables are copies of the other's" },
+    .restored = true },
+  { "a directory at 0", no_gd,
+    .findings = { "error~ header 56: gdOffset 0 cannot be right; at 30 is a "
+                  "directory whose tables are copies of the other's" },
+    .restored = true },
   { "another createType", other_type,
     .findings = { "note- create-type: createType is monolithicFlat, and "
                   "extent 1 is "
