@@ -15,6 +15,7 @@
 #ifndef VMDKIT_FAKE_HELPER_H
 #define VMDKIT_FAKE_HELPER_H
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -79,17 +80,14 @@ fake_start_with (const char *const *options)
   FILE *lines;
 
   assert_non_null (mkdtemp (fake.folder));
-  assert_int_equal (pipe (in), 0);
-  assert_int_equal (pipe (out), 0);
+  /* Another server must not hold what ends this one. */
+  assert_int_equal (pipe2 (in, O_CLOEXEC), 0);
+  assert_int_equal (pipe2 (out, O_CLOEXEC), 0);
   fake.pid = fork ();
   assert_true (fake.pid >= 0);
   if (fake.pid == 0) {
     dup2 (in[0], 0);
     dup2 (out[1], 1);
-    close (in[0]);
-    close (in[1]);
-    close (out[0]);
-    close (out[1]);
     fake_exec (&fake, options);
   }
   close (in[0]);
