@@ -420,7 +420,8 @@ disk_zero (struct disk *disk, uint64_t count, uint64_t offset, unsigned flags,
   const struct change zero = {
     .apply = apply_zero,
     .flags = (flags & DISK_ZERO_MAY_FREE ? ZERO_MAY_FREE : 0)
-             | (flags & DISK_ZERO_FAST ? ZERO_FAST : 0),
+             | (flags & DISK_ZERO_FAST ? ZERO_FAST : 0)
+             | (flags & DISK_ZERO_KEEP ? ZERO_KEEP : 0),
   };
 
   return change (disk, &zero, count, offset, err);

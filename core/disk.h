@@ -104,6 +104,7 @@ extern int disk_write (struct disk *disk, const void *buf, size_t count,
 enum disk_zero_flags {
   DISK_ZERO_MAY_FREE = 1, /* space may be given back */
   DISK_ZERO_FAST = 2,     /* fail with ENOTSUP rather than write zeros */
+  DISK_ZERO_KEEP = 4,     /* what has space in a file keeps it */
 };
 
 /* The range reads as zeros afterwards. */

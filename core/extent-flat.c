@@ -76,11 +76,13 @@ flat_zero (struct extent *extent, uint64_t count, uint64_t offset,
            unsigned flags, const struct below *below, struct vmdk_error *err)
 {
   struct flat *flat = (struct flat *) extent;
+  const uint64_t at = flat->start + offset;
   int r;
 
-  (void) flags;
   (void) below;
-  r = media_punch (extent->media, flat->start + offset, count, err);
+  r = flags & ZERO_KEEP
+        ? media_clear (extent->media, at, count, flags & ZERO_FAST, err)
+        : media_punch (extent->media, at, count, err);
   atomic_store (&flat->unflushed, true);
   return r;
 }

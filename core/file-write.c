@@ -134,22 +134,40 @@ static const int punch_modes[] = {
   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 };
+static const int clear_modes[] = { FALLOC_FL_ZERO_RANGE
+                                   | FALLOC_FL_KEEP_SIZE };
 #else
 static const int punch_modes[] = { 0 }; /* refused as any other */
+static const int clear_modes[] = { 0 };
 #endif
+#define COUNT(array) (sizeof (array) / sizeof (array)[0])
 
-int
-file_punch (int fd, uint64_t offset, uint64_t count, struct vmdk_error *err)
+/* In the first of MODES that is not refused. */
+static int
+zero_range (int fd, const int *modes, size_t nr, uint64_t offset,
+            uint64_t count, const char *otherwise, struct vmdk_error *err)
 {
-  size_t i;
-
-  for (i = 0; i < sizeof punch_modes / sizeof punch_modes[0]; i++) {
-    if (allocate (fd, punch_modes[i], offset, count) == 0)
+  for (size_t i = 0; i < nr; i++) {
+    if (allocate (fd, modes[i], offset, count) == 0)
       return 0;
     if (!is_refusal (errno))
       return fail_errno (err, errno,
                          "zeroing %" PRIu64 " bytes at byte %" PRIu64, count,
                          offset);
   }
-  return fail (err, ERR_UNSUPPORTED, "cannot have holes");
+  return fail (err, ERR_UNSUPPORTED, "%s", otherwise);
+}
+
+int
+file_punch (int fd, uint64_t offset, uint64_t count, struct vmdk_error *err)
+{
+  return zero_range (fd, punch_modes, COUNT (punch_modes), offset, count,
+                     "cannot have holes", err);
+}
+
+int
+file_clear (int fd, uint64_t offset, uint64_t count, struct vmdk_error *err)
+{
+  return zero_range (fd, clear_modes, COUNT (clear_modes), offset, count,
+                     "zeros would have to be written", err);
 }

@@ -49,4 +49,11 @@ extern int file_punch (int fd, uint64_t offset, uint64_t count,
                        struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (4)));
 
+/* Make a range read as zeros and keep its space, without any being written.
+ * ERR_UNSUPPORTED when the file system or device cannot.
+ */
+extern int file_clear (int fd, uint64_t offset, uint64_t count,
+                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (4)));
+
 #endif /* VMDKIT_FILE_WRITE_H */

@@ -440,7 +440,10 @@ zero_data (struct grain_writer *w, uint64_t media_offset, uint64_t count,
 
   if (flags & ZERO_ADVICE)
     return 0;
-  r = media_punch (w->alloc.media, media_offset, count, err);
+  r = flags & ZERO_KEEP
+        ? media_clear (w->alloc.media, media_offset, count, flags & ZERO_FAST,
+                       err)
+        : media_punch (w->alloc.media, media_offset, count, err);
   atomic_store (&w->unflushed, true);
   return r;
 }

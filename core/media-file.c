@@ -719,6 +719,17 @@ writable_punch (struct media *media, uint64_t offset, uint64_t count,
   return r;
 }
 
+static int
+writable_clear (struct media *media, uint64_t offset, uint64_t count,
+                struct vmdk_error *err)
+{
+  struct file *file = (struct file *) media;
+  const int r = file_clear (file->fd, offset, count, err);
+
+  forget_data (file);
+  return r;
+}
+
 static void
 leave_pool (struct file *file)
 {
@@ -762,6 +773,7 @@ static const struct media_ops writable_ops = {
   .reserve = writable_reserve,
   .truncate = writable_truncate,
   .punch = writable_punch,
+  .clear = writable_clear,
   .map = file_map,
   .readahead = file_readahead,
   .write_back = writable_write_back,

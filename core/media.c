@@ -165,6 +165,28 @@ media_punch (struct media *media, uint64_t offset, uint64_t count,
 }
 
 int
+media_clear (struct media *media, uint64_t offset, uint64_t count, bool fast,
+             struct vmdk_error *err)
+{
+  uint64_t end;
+
+  if (check_write (media, offset, count, &end, err) == -1
+      || check_range (media, offset, count, err) == -1)
+    return -1;
+  if (count == 0)
+    return 0;
+  if (media->ops->clear) {
+    if (media->ops->clear (media, offset, count, err) == 0)
+      return 0;
+    if (err->kind != ERR_UNSUPPORTED)
+      return -1;
+  }
+  if (fast)
+    return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
+  return write_zeros (media, offset, count, err);
+}
+
+int
 media_map (struct media *media, uint64_t offset, uint64_t count, bool *hole,
            uint64_t *length, struct vmdk_error *err)
 {

@@ -73,6 +73,12 @@ struct media_ops {
   int (*punch) (struct media *media, uint64_t offset, uint64_t count,
                 struct vmdk_error *err);
 
+  /* Make a range, which lies within the size, read as zeros and keep its
+   * space.  NULL, or ERR_UNSUPPORTED: not faster than by writing them.
+   */
+  int (*clear) (struct media *media, uint64_t offset, uint64_t count,
+                struct vmdk_error *err);
+
   /* Find whether the byte at OFFSET lies in a hole (reads as zeros and takes
    * no space) and how many bytes, at most COUNT and at least 1, are alike.
    * NULL: everything is data.
@@ -164,6 +170,13 @@ extern int media_truncate (struct media *media, uint64_t size,
 extern int media_punch (struct media *media, uint64_t offset, uint64_t count,
                         struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4)));
+
+/* The range keeps its space.  Where zeros would have to be written, FAST fails
+ * with ERR_UNSUPPORTED.
+ */
+extern int media_clear (struct media *media, uint64_t offset, uint64_t count,
+                        bool fast, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 5)));
 
 /* As ops->map, but a medium without one is all data.  COUNT is not 0. */
 extern int media_map (struct media *media, uint64_t offset, uint64_t count,

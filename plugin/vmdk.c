@@ -383,8 +383,9 @@ vmdk_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
 static int
 vmdk_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
-  const unsigned how = (flags & NBDKIT_FLAG_MAY_TRIM ? DISK_ZERO_MAY_FREE : 0)
-                       | (flags & NBDKIT_FLAG_FAST_ZERO ? DISK_ZERO_FAST : 0);
+  const unsigned how =
+    (flags & NBDKIT_FLAG_MAY_TRIM ? DISK_ZERO_MAY_FREE : DISK_ZERO_KEEP)
+    | (flags & NBDKIT_FLAG_FAST_ZERO ? DISK_ZERO_FAST : 0);
   struct vmdk_error err;
 
   if (disk_zero (disk_of (handle), count, offset, how, &err) == -1) {

@@ -120,6 +120,32 @@ END
 stop_nbdkit
 test "$(du -k zeros.vmdk | cut -f1)" -lt 1024 || fail "zeros take room"
 
+# Zeros that must not make a hole make none; others may.
+nbdkit_vmdk thick.vmdk create=true create-size=8M create-type=vmfs-flat ||
+  fail "thick"
+"$PYTHON" - "$uri" thick-flat.vmdk <<'END' || fail "thick"
+import os
+import sys
+import nbd
+
+def room():
+    h.flush()
+    return os.stat(sys.argv[2]).st_blocks * 512
+
+h = nbd.NBD()
+h.connect_uri(sys.argv[1])
+h.pwrite(b"x" * (4 << 20), 0)
+before = room()
+assert before >= 8 << 20
+h.zero(3 << 20, 100, nbd.CMD_FLAG_NO_HOLE)
+assert room() >= before
+assert h.pread((3 << 20) + 200, 0) == b"x" * 100 + bytes(3 << 20) + b"x" * 100
+h.zero(2 << 20, 0)
+assert room() < before
+h.shutdown()
+END
+stop_nbdkit
+
 # A server that forks does not lock itself out.
 nbdkit -U - "$VMDKIT_PLUGIN" child.vmdk --run \
   'nbdinfo "$uri" | grep "is_read_only: false"' > info.log ||

@@ -180,7 +180,7 @@ static enum outcome
 zero_something (struct rig *rig, struct vmdk_error *err)
 {
   const struct range range = choose_range (rig);
-  const unsigned flags = below (rig, 4);
+  const unsigned flags = below (rig, 8);
   int r;
 
   history_write_begin (rig->history, NULL, range.count, range.offset,

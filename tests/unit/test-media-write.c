@@ -213,6 +213,27 @@ test_punch (void **state)
   }
 }
 
+static void
+test_clear (void **state)
+{
+  struct vmdk_error err;
+  int kind;
+
+  (void) state;
+  for (kind = 0; kind < NR_KINDS; kind++) {
+    struct bench bench = make_bench (kind);
+
+    assert_int_equal (media_clear (bench.media, 3, 4, false, &err), 0);
+    assert_int_equal (media_clear (bench.media, 9, 0, false, &err), 0);
+    assert_holds (&bench, "012\0\0\0\000789", 10);
+    assert_int_equal (media_clear (bench.media, 9, 2, false, &err), -1);
+    assert_error (&err, ERR_DAMAGED,
+                  "wanted 2 bytes at byte 9, but the file ends at byte 10");
+    assert_holds (&bench, "012\0\0\0\000789", 10);
+    clear_bench (&bench);
+  }
+}
+
 #define NO_FILE " are beyond what any file can hold"
 
 static void
@@ -355,6 +376,7 @@ static const struct media_ops full_ops = {
   .reserve = puppet_range,
   .truncate = puppet_truncate,
   .punch = puppet_range,
+  .clear = puppet_range,
   .write_back = puppet_write_back,
 };
 
@@ -383,6 +405,30 @@ test_punch_writes_zeros (void **state)
     assert_int_equal (media_punch (&puppet.media, 0, MIB, &err), -1);
     assert_error (&err, ERR_SYSTEM, "the puppet fails");
     assert_in_range (puppet.next, 0, MIB - 1);
+  }
+}
+
+/* The same where zeros could take the place of data only by being written,
+ * unless that is too slow.
+ */
+static void
+test_clear_writes_zeros (void **state)
+{
+  static const struct media_ops *const ops[] = { &bare_ops, &full_ops };
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < 2; i++) {
+    struct puppet puppet = { .media = { .ops = ops[i], .size = 4 * MIB },
+                             .fails = i == 1 ? ERR_UNSUPPORTED : ERR_NONE,
+                             .next = 7 };
+    struct vmdk_error err;
+
+    assert_int_equal (media_clear (&puppet.media, 7, MIB, true, &err), -1);
+    assert_error (&err, ERR_UNSUPPORTED, "zeros would have to be written");
+    assert_int_equal (puppet.nr_writes, 0);
+    assert_int_equal (media_clear (&puppet.media, 7, MIB, false, &err), 0);
+    assert_int_equal (puppet.next, 7 + MIB);
   }
 }
 
@@ -868,10 +914,12 @@ main (void)
     cmocka_unit_test (test_truncate),
     cmocka_unit_test (test_reserve),
     cmocka_unit_test (test_punch),
+    cmocka_unit_test (test_clear),
     cmocka_unit_test (test_beyond),
     cmocka_unit_test (test_read_only),
     cmocka_unit_test (test_punch_writes_zeros),
     cmocka_unit_test (test_punch_fails),
+    cmocka_unit_test (test_clear_writes_zeros),
     cmocka_unit_test (test_size_after_failure),
     cmocka_unit_test (test_write_back),
     cmocka_unit_test (test_bare),
