@@ -153,7 +153,9 @@ learn (struct nfc_keeper *keeper, struct attempts *attempts,
     quirk = &quirks->no_tag;
     break;
   case NFC_NO_SESSION:
-    quirk = &quirks->zero_buffers;
+    /* or it is our version that the host does not like */
+    quirk = quirks->zero_buffers ? &quirks->newer_version
+                                 : &quirks->zero_buffers;
     break;
   case NFC_HANDSHAKE:
     quirk = &quirks->newer_version;

@@ -17,6 +17,7 @@
 #include "nfc-session-parts.h"
 
 #define DEFAULT_PORT 902
+#define GOODBYE_TIME 2000 /* milliseconds */
 
 static int
 ask (struct nfc_session *session, struct nfc_op *op, enum nfc_type type,
@@ -106,6 +107,7 @@ make_session (const struct nfc_settings *settings, bool writable,
               const struct vmdk_log *log, struct nfc_fault *fault)
 {
   struct nfc_session *session = calloc (1, sizeof *session);
+  pthread_condattr_t monotonic;
 
   if (session)
     session->in.packed = malloc (nfc_packed_bound (NFC_MAX_IO));
@@ -123,7 +125,10 @@ make_session (const struct nfc_settings *settings, bool writable,
   report_trace_init (&session->trace);
   pthread_mutex_init (&session->send_lock, NULL);
   pthread_mutex_init (&session->state.lock, NULL);
-  pthread_cond_init (&session->state.changed, NULL);
+  pthread_condattr_init (&monotonic);
+  pthread_condattr_setclock (&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init (&session->state.changed, &monotonic);
+  pthread_condattr_destroy (&monotonic);
   return session;
 }
 
@@ -271,22 +276,37 @@ nfc_session_opened (const struct nfc_session *session)
 /* --------------------------------------------------------------------- */
 /* Closing. */
 
+/* The disk is closed: hosts need not answer what comes after that, and some
+ * have hung up already.
+ */
+static void
+end_session (struct nfc_session *session)
+{
+  struct nfc_op *op = &session->goodbye;
+  uint8_t complete[NFC_CLASSIC_SIZE];
+  struct nfc_fault fault;
+
+  *op = (struct nfc_op){ .type = NFC_CLOSE_SESSION };
+  nfc_session_submit (session, op);
+  if (!nfc_session_wait_briefly (session, op, GOODBYE_TIME))
+    log_debug (&session->log, LOG_OPEN, "closing: no answer, none needed");
+  if (nfc_session_broken (session))
+    return;
+  nfc_classic_encode (complete, NFC_CLASSIC_COMPLETE, 0, 0);
+  if (nfc_wire_write (&session->wire, complete, sizeof complete,
+                      session->settings.times.step, &fault)
+      == -1)
+    log_debug (&session->log, LOG_OPEN, "closing: %s", fault.error.text);
+}
+
 static int
 say_goodbye (struct nfc_session *session, struct nfc_fault *fault)
 {
-  uint8_t complete[NFC_CLASSIC_SIZE];
-  struct nfc_fault ignored;
   struct nfc_op op;
 
   if (ask (session, &op, NFC_CLOSE_FILE, NULL, fault) == -1)
     return -1;
-  if (ask (session, &op, NFC_CLOSE_SESSION, NULL, &ignored) == 0) {
-    nfc_classic_encode (complete, NFC_CLASSIC_COMPLETE, 0, 0);
-    if (nfc_wire_write (&session->wire, complete, sizeof complete,
-                        session->settings.times.step, &ignored)
-        == -1)
-      log_debug (&session->log, LOG_OPEN, "closing: %s", ignored.error.text);
-  }
+  end_session (session);
   return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checked.h"
@@ -229,19 +230,49 @@ take_error (struct nfc_session *session, struct nfc_op *op, uint64_t code,
 /* --------------------------------------------------------------------- */
 /* Reading. */
 
-/* Whether sectors [start, start+length) come for the first time; marks them.
+/* Sectors [start, start+length), or bytes of these: whether they come for the
+ * first time; marks them.
  */
 static bool
-cover (struct nfc_op *op, uint32_t start, uint32_t length)
+cover_bits (uint64_t *covered, uint32_t start, uint32_t length)
 {
-  for (uint32_t s = start / 512; s < (start + length) / 512; s++) {
-    const uint64_t bit = UINT64_C (1) << s % 64;
+  for (uint32_t i = start; i < start + length; i++) {
+    const uint64_t bit = UINT64_C (1) << i % 64;
 
-    if (op->covered[s / 64] & bit)
+    if (covered[i / 64] & bit)
       return false;
-    op->covered[s / 64] |= bit;
+    covered[i / 64] |= bit;
   }
   return true;
+}
+
+/* From now on count OP's bytes: the host cuts where it likes. */
+static int
+count_bytes (struct nfc_op *op)
+{
+  op->covered_bytes = calloc (div_round_up (op->count, 64), sizeof *op->covered_bytes);
+  if (!op->covered_bytes)
+    return -1;
+  for (uint32_t s = 0; s < op->count / 512; s++)
+    if (op->covered[s / 64] >> s % 64 & 1)
+      memset ((uint8_t *) op->covered_bytes + 64 * (size_t) s, 0xff, 64);
+  return 0;
+}
+
+/* Whether a fragment comes for the first time; marks it. */
+static int
+cover (struct nfc_op *op, uint32_t start, uint32_t length,
+       struct nfc_fault *fault)
+{
+  if (!op->covered_bytes && (start % 512 != 0 || length % 512 != 0)
+      && count_bytes (op) == -1) {
+    fail_memory (&fault->error);
+    return nfc_blame (fault, NFC_FAILED);
+  }
+  if (op->covered_bytes ? cover_bits (op->covered_bytes, start, length)
+                        : cover_bits (op->covered, start / 512, length / 512))
+    return 0;
+  return nonsense (fault, op, "a fragment that had come already", start);
 }
 
 static int
@@ -254,17 +285,12 @@ check_fragment (struct nfc_op *op, const struct nfc_io *io,
     return nonsense (fault, op, "the offset", io->offset);
   if (io->total != op->count)
     return nonsense (fault, op, "the length", io->total);
-  if (io->length == 0 || io->length % 512 != 0
-      || !range_inside (io->start, io->length, op->count))
+  if (io->length == 0 || !range_inside (io->start, io->length, op->count))
     return nonsense (fault, op, "the length of a fragment", io->length);
-  if (io->start % 512 != 0)
-    return nonsense (fault, op, "the start of a fragment", io->start);
   if (io->extra > nfc_packed_bound (io->length)
       || (io->compression == NFC_PLAIN && io->extra != io->length))
     return nonsense (fault, op, "the size of a fragment", io->extra);
-  if (!cover (op, io->start, io->length))
-    return nonsense (fault, op, "a fragment that had come already", io->start);
-  return 0;
+  return cover (op, io->start, io->length, fault);
 }
 
 static void

@@ -49,6 +49,7 @@ struct nfc_session {
   } state;
 
   struct report_trace trace;
+  struct nfc_op goodbye; /* here, for it may never be answered */
 
   atomic_bool is_open;            /* opened is set, and does not change */
   atomic_int_least64_t last_byte; /* when the host last sent something */
@@ -74,6 +75,11 @@ struct nfc_session {
 
 /* nfc-receive.c: the thread's function. */
 extern void *nfc_receive_thread (void *session);
+
+/* Whether OP is done before so much time has passed. */
+extern bool nfc_session_wait_briefly (struct nfc_session *session,
+                                      struct nfc_op *op, int milliseconds)
+  __attribute__ ((nonnull (1, 2)));
 
 /* The operation OP is done; under state.lock. */
 extern void nfc_session_done (struct nfc_session *session, struct nfc_op *op)

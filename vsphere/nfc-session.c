@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bytes.h"
 #include "checked.h"
@@ -67,6 +68,8 @@ nfc_session_done (struct nfc_session *session, struct nfc_op *op)
   session->state.nr_ops--;
   session->state.reserved--;
   session->state.bytes -= op->cost;
+  free (op->covered_bytes);
+  op->covered_bytes = NULL;
   op->done = true;
   pthread_cond_broadcast (&session->state.changed);
 }
@@ -160,6 +163,28 @@ nfc_session_wait (struct nfc_session *session, struct nfc_op *op)
   while (!op->done)
     pthread_cond_wait (&session->state.changed, &session->state.lock);
   return op->fault.reason == NFC_FINE ? 0 : -1;
+}
+
+bool
+nfc_session_wait_briefly (struct nfc_session *session, struct nfc_op *op,
+                          int milliseconds)
+{
+  struct timespec until;
+
+  clock_gettime (CLOCK_MONOTONIC, &until);
+  until.tv_sec += milliseconds / 1000;
+  until.tv_nsec += milliseconds % 1000 * 1000000L;
+  if (until.tv_nsec >= 1000000000L) {
+    until.tv_nsec -= 1000000000L;
+    until.tv_sec++;
+  }
+  LOCK_FOR_SCOPE (&session->state.lock);
+  while (!op->done)
+    if (pthread_cond_timedwait (&session->state.changed, &session->state.lock,
+                                &until)
+        != 0)
+      break;
+  return op->done;
 }
 
 /* --------------------------------------------------------------------- */
@@ -351,6 +376,7 @@ prepare (struct nfc_op *op)
   op->cost = op->type == NFC_IO ? op->count : 0;
   op->extra_count = op->answer_size = 0;
   memset (op->covered, 0, sizeof op->covered);
+  op->covered_bytes = NULL;
 }
 
 void

@@ -84,6 +84,7 @@ struct nfc_op {
   uint8_t answer[64];
   size_t answer_size;
   uint64_t covered[NFC_MAX_IO / 512 / 64]; /* sectors that have come */
+  uint64_t *covered_bytes; /* bytes, once a fragment was no whole sectors */
 };
 
 /* Send OP, after waiting until there is room for it.  Never fails: what

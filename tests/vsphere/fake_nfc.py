@@ -56,6 +56,7 @@ class Options:
     def __init__(self):
         self.delay = 0.0  # seconds before an answer goes out
         self.order = "straight"  # fragments: straight, reversed, mixed
+        self.fragment = 0  # bytes of each; 0: as the client asks
         self.split = 0  # bytes a segment; 0: no matter
         self.pack = "asked"  # or plain, or labelled (plain called skipz)
         self.sha256 = 1
@@ -67,7 +68,9 @@ class Options:
         self.authd = ""  # a line that answers PROXY
         self.digest = ""  # another answer to THUMBPRINT_SHA2
         self.tag = ""  # close, or complete: what a host does that knows none
-        self.handshake = ""  # error: a classic error instead of a version
+        self.handshake = ""  # error: a classic error instead of a version;
+        #                      newer: unless it is the newer version
+        self.end = ""  # silent: no answer to the end of a session
         self.second_certificate = 0  # within the second TLS
         self.session = ""  # refuse: sizes of buffers
         self.open = ""  # KIND TIMES of TEXTS
@@ -449,7 +452,8 @@ class Host:
             self.channel.write(classic(36, 0, 0, 0, 1))
         kind, data = self.message()
         assert kind == 51, kind
-        if o.handshake == "error":
+        if o.handshake == "error" or (o.handshake == "newer"
+                                      and data[4:12] != b"\x0c\0\0\0\1\0\0\0"):
             text = b"Failed to allocate.\0"
             self.channel.write(classic(20, 1, 5, len(text)) + text)
             raise Closed()
@@ -609,6 +613,8 @@ class Host:
         self.send(header(5, payload, op))
 
     def do_3(self, op, payload):
+        if self.options.end == "silent":
+            return
         self.send(header(3, payload, op))
 
     # Reading and writing.
@@ -670,9 +676,9 @@ class Host:
         if self.options.memory and total > self.options.memory:
             fault = "memory"
         frames = []
-        for start in range(0, total, self.buffer):
-            data = os.pread(s.fd, min(self.buffer, total - start),
-                            offset + start)
+        step = self.options.fragment or self.buffer
+        for start in range(0, total, step):
+            data = os.pread(s.fd, min(step, total - start), offset + start)
             frames.append((start, data))
         if self.options.order != "straight":
             frames.reverse()

@@ -128,6 +128,28 @@ test_reading (void **state)
       }
 }
 
+/* Hosts cut where they like. */
+static void
+test_any_fragments (void **state)
+{
+  static const char *const sizes[] = { "1000", "512", "65535", "24" };
+
+  (void) state;
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    struct nfc_settings settings = host_settings (i % 2);
+    struct nfc_disk *disk;
+
+    host_set (&host, "fragment", sizes[i]);
+    host_set (&host, "order", i % 2 ? "straight" : "mixed");
+    settings.compression = i % 2 ? NFC_SKIPZ : NFC_ZLIB;
+    disk = must_open (&settings, false);
+    must_read (disk, 0, 66048);
+    must_read (disk, MIB - 512, 2 * MIB + 1024);
+    must_read (disk, SIZE - 1, 1);
+    must_finish (disk);
+  }
+}
+
 static void
 test_writing (void **state)
 {
@@ -477,6 +499,7 @@ main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup (test_reading, clear),
+    cmocka_unit_test_setup (test_any_fragments, clear),
     cmocka_unit_test_setup (test_writing, clear),
     cmocka_unit_test_setup (test_zeros, clear),
     cmocka_unit_test_setup (test_larger_buffers, clear),

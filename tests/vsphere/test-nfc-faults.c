@@ -399,6 +399,7 @@ test_hosts_of_all_ages (void **state)
     { "early36", "1" },    { "version", "7" },
     { "split", "7" },      { "open", "lock 3" },
     { "refuse", "2" },     { "authd", "200 Connect vpxa-nfcssl" },
+    { "end", "silent" },   { "handshake", "newer" },
   };
 
   (void) state;
