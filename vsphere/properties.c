@@ -211,6 +211,24 @@ read_pages (const struct reading *reading, struct soap_answer *answer,
   }
 }
 
+/* A view, and its first page.  No view is left after a failure. */
+static int
+view_and_first (struct session *session, const char *type,
+                const char *const *names, struct vim_ref *view,
+                struct soap_answer *answer, struct vmdk_error *err)
+{
+  CLEANUP_SOAP_REQUEST struct soap_request request = { .repeatable = true };
+
+  if (view_create (session, type, view, err) == -1)
+    return -1;
+  ask_first (&request, session, view, type, names);
+  if (session_call (session, &request, answer, err) == 0)
+    return 0;
+  if (!soap_is (answer, "ManagedObjectNotFound"))
+    view_destroy (session, view);
+  return -1;
+}
+
 int
 properties_each (struct session *session, const char *type,
                  const char *const *names,
@@ -219,18 +237,18 @@ properties_each (struct session *session, const char *type,
                               struct vmdk_error *err),
                  void *opaque, struct vmdk_error *err)
 {
-  CLEANUP_SOAP_REQUEST struct soap_request request = { .repeatable = true };
-  CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
   const struct reading reading = { session, each, opaque };
+  CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
   struct vim_ref view;
   int result;
 
-  if (view_create (session, type, &view, err) == -1)
+  result = view_and_first (session, type, names, &view, &answer, err);
+  if (result == -1 && soap_is (&answer, "ManagedObjectNotFound"))
+    /* the session ended in between, and the view with it */
+    result = view_and_first (session, type, names, &view, &answer, err);
+  if (result == -1)
     return -1;
-  ask_first (&request, session, &view, type, names);
-  result = session_call (session, &request, &answer, err);
-  if (result == 0)
-    result = read_pages (&reading, &answer, err);
+  result = read_pages (&reading, &answer, err);
   view_destroy (session, &view);
   return result;
 }

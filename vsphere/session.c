@@ -22,8 +22,9 @@
 
 #define COOKIE_NAME "vmware_soap_session="
 
-/* Any server answers what it is in this one. */
+/* Any server answers what it is in this one, or at least in the other. */
 #define FIRST_VERSION "6.0"
+#define OTHER_VERSION "6.7"
 
 /* Nobody waits for a server that does not answer to a farewell. */
 #define LOGOUT_SECONDS 10
@@ -127,19 +128,32 @@ read_about (struct session *session, const struct xml_node *content,
 }
 
 static int
-ask_content (struct session *session, const char *version,
-             struct vmdk_error *err)
+call_content (struct session *session, const char *version,
+              struct soap_answer *answer, struct vmdk_error *err)
 {
   CLEANUP_SOAP_REQUEST struct soap_request request = { .repeatable = true };
-  CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
   struct vim_ref *instance = &session->services[SERVICE_INSTANCE];
 
   strcpy (instance->type, "ServiceInstance");
   strcpy (instance->id, "ServiceInstance");
   soap_begin (&request, "RetrieveServiceContent", instance);
-  if (soap_call (session->client, version ? version : FIRST_VERSION, NULL,
-                 &request, &answer, err)
-      == -1)
+  return soap_call (session->client, version, NULL, &request, answer, err);
+}
+
+static int
+ask_content (struct session *session, const char *version,
+             struct vmdk_error *err)
+{
+  CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
+  int result = call_content (session, version ? version : FIRST_VERSION,
+                             &answer, err);
+
+  /* it is there in every version: a server that does not know it has left
+   * the old ones behind
+   */
+  if (result == -1 && !version && soap_is_unsupported (&answer))
+    result = call_content (session, OTHER_VERSION, &answer, err);
+  if (result == -1)
     return -1;
   read_services (session, answer.value);
   if (read_about (session, answer.value, version, err) == -1)

@@ -156,12 +156,23 @@ see_dtd (void *opaque, const xmlChar *name, const xmlChar *external,
   refuse (r, "the answer has a DTD, which no server of this kind sends");
 }
 
-/* "xsd:string" -> "string" */
+static bool
+is_blank (char c)
+{
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* "xsd:string" -> "string"; blanks around it mean nothing */
 static const char *
 local_part (const char *p, size_t *len)
 {
-  const char *colon = memchr (p, ':', *len);
+  const char *colon;
 
+  for (; *len > 0 && is_blank (*p); p++)
+    --*len;
+  while (*len > 0 && is_blank (p[*len - 1]))
+    --*len;
+  colon = memchr (p, ':', *len);
   if (!colon)
     return p;
   *len -= (size_t) (colon + 1 - p);

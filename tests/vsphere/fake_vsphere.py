@@ -1116,8 +1116,10 @@ class Control:
             self.world.switches[name] = value
 
     def expire(self, _):
-        """All sessions end."""
+        """All sessions end, and what belonged to them."""
         self.world.sessions.clear()
+        self.world.views.clear()
+        self.world.pages.clear()
         self.world.disabled = [m for m in self.world.disabled
                                if not m["scope"]]
 

@@ -328,6 +328,39 @@ test_pages_given_up (void **state)
   fake_control (&fake, "{\"switch\": {\"pageSize\": 0}}");
 }
 
+static int
+count_object (void *opaque, const struct vim_ref *ref,
+              const struct xml_node *object, struct vmdk_error *err)
+{
+  (void) ref;
+  (void) object;
+  (void) err;
+  ++*(size_t *) opaque;
+  return 0;
+}
+
+/* The session ended between making a view and reading it. */
+static void
+test_view_lost (void **state)
+{
+  static const char *const names[] = { "name", NULL };
+  struct vmdk_error err = { 0 };
+  size_t nr = 0, nr_lost = 0;
+
+  (void) state;
+  assert_int_equal (properties_each (session, "VirtualMachine", names,
+                                     count_object, &nr, &err),
+                    0);
+  fake_control (&fake, "{\"fault\": {\"method\": \"RetrievePropertiesEx\", "
+                       "\"do\": \"fault\", "
+                       "\"type\": \"ManagedObjectNotFound\"}}");
+  assert_int_equal (properties_each (session, "VirtualMachine", names,
+                                     count_object, &nr_lost, &err),
+                    0);
+  assert_int_equal (nr_lost, nr);
+  fake_control (&fake, "{\"expire\": 0}");
+}
+
 static void
 test_host (void **state)
 {
@@ -379,6 +412,7 @@ main (void)
     cmocka_unit_test (test_datastores),
     cmocka_unit_test (test_pages),
     cmocka_unit_test (test_pages_given_up),
+    cmocka_unit_test (test_view_lost),
     cmocka_unit_test (test_host),
     cmocka_unit_test (test_esx),
   };

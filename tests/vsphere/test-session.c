@@ -158,6 +158,19 @@ test_refused_is_final (void **state)
   session_close (session);
 }
 
+/* Old versions of the API may be gone. */
+static void
+test_other_version (void **state)
+{
+  struct session *session;
+
+  (void) state;
+  fake_control (&fake, "{\"fault\": {\"method\": \"RetrieveServiceContent\", "
+                       "\"do\": \"fault\", \"type\": \"InvalidRequest\"}}");
+  session = fake_session (&fake);
+  session_close (session);
+}
+
 #define NR_THREADS 8
 
 static void *
@@ -305,6 +318,7 @@ main (void)
     cmocka_unit_test (test_given_cookie),
     cmocka_unit_test (test_renewed_once),
     cmocka_unit_test (test_refused_is_final),
+    cmocka_unit_test (test_other_version),
     cmocka_unit_test (test_renewed_by_one),
     cmocka_unit_test (test_renew_for_others),
     cmocka_unit_test (test_kept_alive),

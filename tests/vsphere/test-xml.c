@@ -33,7 +33,7 @@ test_tree (void **state)
   CLEANUP_XML struct xml_document *document =
     parse ("<?xml version='1.0'?><e:Envelope "
            "xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'>\n"
-           "<e:Body><r xmlns='urn:vim25'><a x:type='vim:Disk' type='Folder' "
+           "<e:Body><r xmlns='urn:vim25'><a x:type=' vim:Disk\n' type='Folder' "
            "xmlns:x='http://www.w3.org/2001/XMLSchema-instance'>1 &lt; 2 &amp;"
            "<![CDATA[<3>]]></a> <b/><a>two</a></r></e:Body></e:Envelope>");
   const struct xml_node *root = xml_root (document);
