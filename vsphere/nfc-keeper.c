@@ -4,6 +4,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -13,11 +14,14 @@
 #include "nfc-keeper.h"
 #include "nfc-wire.h"
 
+#define SLICE 200       /* milliseconds until it is asked whether to stop */
 #define FIRST_RETRIES 3 /* while the user waits for a disk to open */
 #define LOCK_RETRIES 6  /* an old handle may hold its lock for a while */
 
 struct nfc_keeper {
-  struct nfc_settings settings;
+  struct nfc_settings settings;   /* .stopped is ours, and asks: */
+  bool (*stopped) (void *opaque); /* the user's; or NULL */
+  void *opaque;
   struct nfc_ticket_office office;
   struct nfc_quirks quirks; /* the connecting thread's alone */
   struct vmdk_log log;
@@ -40,8 +44,24 @@ struct nfc_keeper {
 /* --------------------------------------------------------------------- */
 /* Waiting. */
 
-int
-nfc_keeper_pause (struct nfc_keeper *keeper, int milliseconds)
+static bool
+is_cancelled (struct nfc_keeper *keeper)
+{
+  LOCK_FOR_SCOPE (&keeper->state.lock);
+  return keeper->state.cancelled;
+}
+
+static bool
+is_stopped (void *opaque)
+{
+  struct nfc_keeper *keeper = opaque;
+
+  return is_cancelled (keeper)
+         || (keeper->stopped && keeper->stopped (keeper->opaque));
+}
+
+static void
+sleep_unless_cancelled (struct nfc_keeper *keeper, int milliseconds)
 {
   struct timespec until;
 
@@ -57,8 +77,19 @@ nfc_keeper_pause (struct nfc_keeper *keeper, int milliseconds)
     if (pthread_cond_timedwait (&keeper->state.changed, &keeper->state.lock,
                                 &until)
         != 0)
-      return 0;
-  return -1;
+      return;
+}
+
+int
+nfc_keeper_pause (struct nfc_keeper *keeper, int milliseconds)
+{
+  while (milliseconds > 0 && !is_stopped (keeper)) {
+    const int slice = min_u64 ((uint64_t) milliseconds, SLICE);
+
+    sleep_unless_cancelled (keeper, slice);
+    milliseconds -= slice;
+  }
+  return is_stopped (keeper) ? -1 : 0;
 }
 
 void
@@ -75,6 +106,18 @@ static int
 fail_cancelled (struct nfc_fault *fault)
 {
   return NFC_FAIL (fault, NFC_FAILED, ERR_SYSTEM, "the disk is being closed");
+}
+
+static void
+fail_stopped (struct nfc_keeper *keeper, struct nfc_fault *fault)
+{
+  if (is_cancelled (keeper)) {
+    fail_cancelled (fault);
+    return;
+  }
+  fail (&fault->error, ERR_SYSTEM, "stopped");
+  fault->error.errnum = ECANCELED;
+  fault->reason = NFC_FAILED;
 }
 
 /* --------------------------------------------------------------------- */
@@ -240,29 +283,20 @@ try_again (struct nfc_keeper *keeper, struct attempts *attempts,
   return nfc_keeper_pause (keeper, length) == 0;
 }
 
-static bool
-is_cancelled (struct nfc_keeper *keeper)
-{
-  LOCK_FOR_SCOPE (&keeper->state.lock);
-  return keeper->state.cancelled;
-}
-
 static struct nfc_session *
 connect_patiently (struct nfc_keeper *keeper, struct nfc_fault *fault)
 {
   struct attempts attempts = { .began = nfc_clock () };
 
-  do {
-    struct nfc_session *session;
+  while (!is_stopped (keeper)) {
+    struct nfc_session *session = connect_once (keeper, fault);
 
-    if (is_cancelled (keeper)) {
-      fail_cancelled (fault);
-      return NULL;
-    }
-    session = connect_once (keeper, fault);
     if (session)
       return session;
-  } while (try_again (keeper, &attempts, fault));
+    if (!try_again (keeper, &attempts, fault) && !is_stopped (keeper))
+      return NULL;
+  }
+  fail_stopped (keeper, fault);
   return NULL;
 }
 
@@ -436,6 +470,10 @@ make_keeper (const struct nfc_settings *settings,
     return NULL;
   }
   keeper->settings = *settings;
+  keeper->settings.stopped = is_stopped;
+  keeper->settings.opaque = keeper;
+  keeper->stopped = settings->stopped;
+  keeper->opaque = settings->opaque;
   keeper->office = *office;
   keeper->log = *log;
   keeper->writable = writable;

@@ -102,6 +102,16 @@ open_session (struct nfc_session *session, const char *path,
   return open_file (session, path, fault);
 }
 
+/* What is open is ended politely, by those who use it. */
+static bool
+is_stopped (void *opaque)
+{
+  const struct nfc_session *session = opaque;
+
+  return !atomic_load (&session->is_open)
+         && session->settings.stopped (session->settings.opaque);
+}
+
 static struct nfc_session *
 make_session (const struct nfc_settings *settings, bool writable,
               const struct vmdk_log *log, struct nfc_fault *fault)
@@ -122,6 +132,8 @@ make_session (const struct nfc_settings *settings, bool writable,
   session->writable = writable;
   session->state.limit = settings->requests;
   nfc_wire_init (&session->wire);
+  session->wire.stopped = settings->stopped ? is_stopped : NULL;
+  session->wire.opaque = session;
   report_trace_init (&session->trace);
   pthread_mutex_init (&session->send_lock, NULL);
   pthread_mutex_init (&session->state.lock, NULL);

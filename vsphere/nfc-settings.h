@@ -44,6 +44,12 @@ struct nfc_settings {
   const char *client; /* our name: 1 to 32 letters; borrowed */
   struct tls_trust trust; /* where a ticket tells no thumbprint */
   struct nfc_times times;
+
+  /* Asked while a connection is made, or made again; true ends that.  NULL:
+   * nobody can.
+   */
+  bool (*stopped) (void *opaque);
+  void *opaque;
 };
 
 #define NFC_TIMES_DEFAULT                                           \

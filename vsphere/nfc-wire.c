@@ -23,6 +23,7 @@
 #include "cleanup.h"
 #include "nfc-wire.h"
 
+#define SLICE 200 /* milliseconds until it is asked whether to stop */
 #define BUFFER_SIZE (64 * 1024)
 #define TLS_BUFFER_SIZE (128 * 1024) /* several records */
 
@@ -50,24 +51,37 @@ nfc_wire_init (struct nfc_wire *wire)
   pthread_mutex_init (&wire->ssl_lock, NULL);
 }
 
-/* 1: it may be tried, 0: not within WAIT milliseconds. */
-static int
-wait_for (int fd, short events, int wait)
+/* Whether FD is ready within WAIT milliseconds.  One that is to be ended is
+ * shut, so that nobody waits for it again.
+ */
+static bool
+wait_for (const struct nfc_wire *wire, int fd, short events, int wait)
 {
-  struct pollfd ready = { .fd = fd, .events = events };
-  int r;
+  const int64_t deadline = nfc_clock () + wait;
 
-  do
-    r = poll (&ready, 1, wait);
-  while (r == -1 && errno == EINTR);
-  return r != 0;
+  for (;;) {
+    struct pollfd ready = { .fd = fd, .events = events };
+    const int left = nfc_wait_until (deadline);
+    const bool slice = wire->stopped && left > SLICE;
+    const int r = poll (&ready, 1, slice ? SLICE : left);
+
+    if (r > 0 || (r == -1 && errno != EINTR))
+      return true;
+    if (wire->stopped && wire->stopped (wire->opaque)) {
+      shutdown (fd, SHUT_RDWR);
+      return false;
+    }
+    if (r == 0 && !slice)
+      return false;
+  }
 }
 
 /* --------------------------------------------------------------------- */
 /* Connecting. */
 
 static int
-connect_one (const struct addrinfo *address, int64_t deadline)
+connect_one (const struct nfc_wire *wire, const struct addrinfo *address,
+             int64_t deadline)
 {
   const int fd =
     socket (address->ai_family,
@@ -81,7 +95,7 @@ connect_one (const struct addrinfo *address, int64_t deadline)
     return fd;
   if (errno != EINPROGRESS)
     error = errno;
-  else if (!wait_for (fd, POLLOUT, nfc_wait_until (deadline)))
+  else if (!wait_for (wire, fd, POLLOUT, nfc_wait_until (deadline)))
     error = ETIMEDOUT;
   else if (getsockopt (fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
     error = errno;
@@ -113,7 +127,7 @@ nfc_wire_connect (struct nfc_wire *wire, const char *host, unsigned port,
   errno = ETIMEDOUT;
   for (const struct addrinfo *a = addresses; a && wire->fd == -1;
        a = a->ai_next)
-    wire->fd = connect_one (a, deadline);
+    wire->fd = connect_one (wire, a, deadline);
   if (wire->fd == -1) {
     fail_errno (&fault->error, errno, "connecting to %s, port %u", NAME (host),
                 port);
@@ -305,7 +319,7 @@ nfc_wire_start_tls (struct nfc_wire *wire, struct tls_check *check,
                            "the host ended the connection within the TLS "
                            "handshake")
                : fail_ssl (fault, NFC_UNTRUSTED, "TLS handshake");
-    if (!wait_for (wire->fd, events, nfc_wait_until (deadline)))
+    if (!wait_for (wire, wire->fd, events, nfc_wait_until (deadline)))
       return NFC_FAIL (fault, NFC_LOST, ERR_SYSTEM,
                        "the host does not finish the TLS handshake");
   }
@@ -387,7 +401,7 @@ receive_now (struct nfc_wire *wire, void *buf, size_t count, int wait,
 
     if (n != 0)
       return n;
-    if (!wait_for (wire->fd, events, wait))
+    if (!wait_for (wire, wire->fd, events, wait))
       return 0;
   }
 }
@@ -524,7 +538,7 @@ nfc_wire_write (struct nfc_wire *wire, const void *buf, size_t count, int wait,
 
     if (n < 0)
       return -1;
-    if (n == 0 && !wait_for (wire->fd, events, wait))
+    if (n == 0 && !wait_for (wire, wire->fd, events, wait))
       return NFC_FAIL (fault, NFC_LOST, ERR_SYSTEM,
                        "the host takes no more data");
     p += n;

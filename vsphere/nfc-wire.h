@@ -4,14 +4,15 @@
  * them that port 902 asks for: a first TLS session is abandoned in the middle
  * of the connection, and the bytes that follow are clear, or a second one.
  *
- * One thread may receive while another sends.  Nothing waits without a limit,
- * and nfc_wire_wake ends every wait.
+ * One thread may receive while another sends.  Nothing waits without a limit;
+ * nfc_wire_wake ends every wait of a connection that stands, and .stopped any.
  */
 
 #ifndef VMDKIT_NFC_WIRE_H
 #define VMDKIT_NFC_WIRE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,12 @@ struct nfc_wire {
   int fd;
   SSL *ssl;
   pthread_mutex_t ssl_lock; /* guards ssl: it knows one caller at a time */
+
+  /* Asked during each wait: true ends the connection.  Set after
+   * nfc_wire_init, or NULL.
+   */
+  bool (*stopped) (void *opaque);
+  void *opaque;
 
   /* What was received and not yet asked for; the receiver's alone. */
   uint8_t *buffer;

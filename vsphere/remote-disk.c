@@ -164,6 +164,8 @@ open_nfc (const struct wanted *w, bool tls, struct remote_disk *disk,
   if (!disk->office)
     return -1;
   settings.tls = tls;
+  settings.stopped = remote_is_stopped;
+  settings.opaque = remote;
   media = nfc_media_open (&settings, &office, file_of (w), w->writable,
                           &remote->log, &known, adapter, reason, err);
   if (!media)

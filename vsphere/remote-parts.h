@@ -83,6 +83,9 @@ remote_find_disk (struct remote *remote, const char *path, size_t *link,
                   bool *in_use, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
 
+/* Whether whatever waits shall end: OPAQUE is the struct remote. */
+extern bool remote_is_stopped (void *opaque) __attribute__ ((nonnull (1)));
+
 extern int remote_fail_abandoned (struct vmdk_error *err)
   __attribute__ ((nonnull (1)));
 

@@ -214,8 +214,8 @@ remote_log_in (struct remote *remote, struct vmdk_error *err)
   return remote->session ? 0 : -1;
 }
 
-static bool
-is_stopped (void *opaque)
+bool
+remote_is_stopped (void *opaque)
 {
   const struct remote *remote = opaque;
 
@@ -228,7 +228,7 @@ goes_on (void *opaque, uint64_t done, uint64_t total)
 {
   (void) done;
   (void) total;
-  return !is_stopped (opaque);
+  return !remote_is_stopped (opaque);
 }
 
 /* Our snapshot, or one that is there; its disks are what is read. */
@@ -366,7 +366,7 @@ protect (struct remote *remote, struct vmdk_error *err)
     .policy = policies[remote->prepare],
     .identity = remote->identity,
     .wait_seconds = remote->prepare_seconds,
-    .stopped = is_stopped,
+    .stopped = remote_is_stopped,
     .opaque = remote,
   };
 
