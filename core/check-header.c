@@ -219,8 +219,8 @@ check_file (struct checker *checker, struct store *store, const char *name,
 {
   const bool writes = checker->repairer && !checker->operation->dry_run;
   struct vmdk_error ignored;
-  CLEANUP_MEDIA struct media *media = store_open (
-    store, name, flags | (writes ? STORE_WRITABLE : 0), &ignored);
+  CLEANUP_MEDIA struct media *media =
+    store_open (store, name, flags | (writes ? STORE_WRITABLE : 0), &ignored);
   struct lost lost = { .checker = checker, .media = media };
   uint8_t bytes[SPARSE_HEADER_SIZE];
 

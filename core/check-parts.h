@@ -48,6 +48,7 @@ struct extent_check {
   uint64_t nr_bad;   /* errors that a repair leaves */
   uint64_t used_end; /* bytes: of the last grain or table */
   enum copy_verdict verdict;
+  bool is_new; /* what is open is no longer what is there */
 };
 
 /* Tell a finding about what the checker looks at. */
@@ -136,6 +137,15 @@ extern int check_stream_block (const struct extent_check *check,
                                uint64_t *length, bool *leaked,
                                struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 4, 5, 6)));
+
+/* After tables and rooms, where they told more than BEFORE: new tables for a
+ * stream whose own do not name all grains that are there, when a scan shows
+ * that none is missing.
+ */
+extern int check_stream_tables (struct extent_check *check,
+                                const struct check_result *before,
+                                bool *mended, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 
 /* Headers, footer and markers of a stream; rebuilds one without a directory.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* Streams: the footer, blocks that no table names, and a stream that has no
- * directory, which gets one.
+ * directory, which gets one, as does one whose tables miss grains that are
+ * there.
  *
  * If only the footer is missing, it is put where it was, and the stream is
  * what its writer made.  Otherwise tables, directory and footer are appended,
@@ -433,6 +434,158 @@ check_lost (struct extent_check *check, const struct sparse_header *header,
   stream_scan_free (rebuild.scan);
   return r;
 }
+
+/* -- Tables that do not say what is there -------------------------------- */
+
+/* Whether what a table names there is a grain, if another one: then its header
+ * may be what is damaged.
+ */
+static int
+is_other_grain (const struct extent_check *check, uint64_t offset, bool *other,
+                struct vmdk_error *err)
+{
+  uint8_t bytes[STREAM_MARKER_SIZE];
+  struct stream_marker marker;
+
+  *other = false;
+  if (!range_inside (offset, sizeof bytes, check->extent->media->size))
+    return 0;
+  if (media_pread (check->extent->media, bytes, sizeof bytes, offset, err)
+      == -1)
+    return -1;
+  marker = stream_marker_decode (bytes);
+  *other = marker.size > 0 && marker.size <= 2 * check->index->grain_size;
+  return 0;
+}
+
+/* Look at what a table names at OFFSET for GRAIN. */
+static int
+judge_named (const struct rebuild *rebuild, uint64_t grain, uint64_t offset,
+             uint64_t *nr_named, bool *odd, struct vmdk_error *err)
+{
+  const struct extent_check *check = rebuild->check;
+  uint64_t length, sector, end;
+  bool other;
+
+  if (check->layout.check_grain (check->extent, grain, offset, &length, err)
+      == -1) {
+    if (err->kind != ERR_DAMAGED
+        || is_other_grain (check, offset, &other, err) == -1)
+      return -1;
+    *odd = *odd || other;
+    return 0;
+  }
+  ++*nr_named;
+  *odd = *odd
+         || stream_scan_find (rebuild->scan, grain, &sector, &end)
+              != RUN_PACKED
+         || sectors_to_bytes (sector) != offset;
+  return 0;
+}
+
+/* How many grains the tables name where the scan has found them; *odd: there
+ * are such elsewhere.
+ */
+static int
+count_named (const struct rebuild *rebuild, uint64_t *nr_named, bool *odd,
+             struct vmdk_error *err)
+{
+  const struct extent_check *check = rebuild->check;
+  const struct grain_index *index = check->index;
+  CLEANUP_TABLE_WALK struct table_walk *tables =
+    table_walk_new (check->index, err);
+  CLEANUP_FREE struct walked_table *table = calloc (1, sizeof *table);
+
+  if (!tables)
+    return -1;
+  if (!table)
+    return fail_memory (err);
+  *nr_named = 0;
+  *odd = false;
+  for (;;) {
+    if (table_walk_next (tables, table, err) == -1)
+      return -1;
+    if (table->nr == index->nr_tables)
+      return 0;
+    for (uint64_t i = 0; i < index->entries_per_table; i++) {
+      const uint64_t grain = (table->nr << index->table_shift) + i;
+      uint64_t offset;
+
+      if (grain < index->nr_grains
+          && check_tables_see (index, table, i, &offset) == RUN_PACKED
+          && judge_named (rebuild, grain, offset, nr_named, odd, err) == -1)
+        return -1;
+    }
+  }
+}
+
+/* Grains that no table names may also be what was written just before a crash;
+ * but those follow the directory.
+ */
+static int
+judge_tables (struct rebuild *rebuild, bool *mends, struct vmdk_error *err)
+{
+  const struct extent_check *check = rebuild->check;
+  struct checker *checker = check->checker;
+  uint64_t nr_named = 0;
+  bool odd = false;
+
+  *mends = false;
+  if (survey (rebuild, err) == -1
+      || count_named (rebuild, &nr_named, &odd, err) == -1)
+    return -1;
+  if (rebuild->nr_doubtful > 0 || odd || nr_named >= rebuild->nr_grains
+      || rebuild->last_end > check->index->directory_offset)
+    return 0;
+  *mends = true;
+  check_tell (checker, CHECK_STREAM, CHECK_ERROR, check_mends (checker),
+              check->index->directory_offset,
+              "the tables name only %" PRIu64 " of the %" PRIu64
+              " grains that are there, and none was lost",
+              nr_named, rebuild->nr_grains);
+  if (!checker->repairer || checker->operation->dry_run)
+    return 0;
+  return mend_stream (rebuild, err);
+}
+
+int
+check_stream_tables (struct extent_check *check,
+                     const struct check_result *before, bool *mended,
+                     struct vmdk_error *err)
+{
+  struct check_result *result = check->checker->result;
+  struct sparse_header header;
+  struct rebuild rebuild = { .check = check, .header = &header };
+  uint8_t bytes[SPARSE_HEADER_SIZE];
+  bool mends = false;
+  int r;
+
+  *mended = false;
+  if (result->nr_errors == before->nr_errors
+      && result->nr_leaks == before->nr_leaks)
+    return 0;
+  if (media_pread (check->extent->media, bytes, sizeof bytes, 0, err) == -1)
+    return -1;
+  sparse_header_decode (bytes, &header);
+  if (header.gd_offset != SPARSE_GD_AT_END
+      || (header.flags & SPARSE_REDUNDANT_TABLES))
+    return 0;
+  rebuild.scan =
+    stream_scan_new (check->extent, &header, check->layout.first_lba, err);
+  if (!rebuild.scan)
+    return -1;
+  r = judge_tables (&rebuild, &mends, err);
+  free (rebuild.directory);
+  stream_scan_free (rebuild.scan);
+  *mended = mends && check_mends (check->checker) == CHECK_MENDED;
+  if (r == 0 && *mended) { /* what was told before, too */
+    result->nr_errors_left = before->nr_errors_left;
+    result->nr_leaks_left = before->nr_leaks_left;
+  }
+  return r;
+}
+
+/* -- All of it ---------------------------------------------------------- */
 
 int
 check_stream (struct extent_check *check, struct vmdk_error *err)

@@ -350,12 +350,16 @@ tell_not_checked (struct extent_check *check)
 static int
 check_grains (struct extent_check *check, struct vmdk_error *err)
 {
+  const struct check_result before = *check->checker->result;
+
   check_header (check);
   if (check->layout.check_grain && check_stream (check, err) == -1)
     return -1;
   if (!check->index)
     return 0;
   if (check_tables (check, err) == -1 || check_rooms (check, err) == -1
+      || (check->layout.check_grain
+          && check_stream_tables (check, &before, &check->is_new, err) == -1)
       || check_free_sector (check, err) == -1
       || check_unclean (check, err) == -1)
     return -1;
@@ -392,7 +396,7 @@ check_extent (struct checker *checker, const struct link *link, size_t i,
     if (check_grains (&check, err) == -1)
       return -1;
   }
-  return checker->options->data && extent->media
+  return checker->options->data && extent->media && !check.is_new
            ? check_data (checker, extent, err)
            : 0;
 }

@@ -280,6 +280,45 @@ test_stream_rebuilt (void **state)
   bench_free (&b);
 }
 
+/* Directory or table are zeros or garbage, and all grains are there. */
+static void
+test_stream_tables (void **state)
+{
+  static const uint8_t zeros[512], garbage[512] = { 9, 9, 9, 9, 9, 9, 9, 9 };
+
+  (void) state;
+  for (int i = 0; i < 4; i++) {
+    struct bench b;
+    struct image image;
+    struct contents before, after;
+    uint64_t directory, table;
+
+    bench_init (&b);
+    make_disk (&b, "a.vmdk", DISK_STREAM_OPTIMIZED, 0);
+    before = bench_read (&b, "a.vmdk");
+    image = bench_get (&b, "a.vmdk");
+    directory = 512 * le64_load (image.bytes + image.size - 1024 + 56);
+    table = 512 * (uint64_t) le32_load (image.bytes + directory);
+    bench_poke (&b, "a.vmdk", i < 2 ? table : directory,
+                i % 2 ? garbage : zeros, 512);
+    assert_int_equal (bench_try (&b, "a.vmdk"), 0);
+    assert_int_equal (b.result.nr_mendable, 1);
+    assert_true (b.result.nr_errors > 0);
+    b.options.repair = true;
+    assert_int_equal (bench_try (&b, "a.vmdk"), 0);
+    assert_int_equal (b.result.nr_errors_left + b.result.nr_leaks_left, 0);
+    after = bench_read (&b, "a.vmdk");
+    assert_nothing_lost (&before, &after);
+    b.options.repair = false;
+    b.options.data = true;
+    bench_check (&b, "a.vmdk", NULL);
+    contents_free (&before);
+    contents_free (&after);
+    image_free (&image);
+    bench_free (&b);
+  }
+}
+
 /* Where only the footer is missing it is put back as it was, and what of it
  * was left does not matter.
  */
@@ -347,6 +386,7 @@ main (void)
     cmocka_unit_test (test_sesparse),
     cmocka_unit_test (test_stream_damage),
     cmocka_unit_test (test_stream_rebuilt),
+    cmocka_unit_test (test_stream_tables),
     cmocka_unit_test (test_stream_footer_restored),
     cmocka_unit_test (test_stream_cut),
   };
