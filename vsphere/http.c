@@ -24,6 +24,10 @@
 /* A page with an error is read so far, so that the connection can be kept. */
 #define MAX_PAGE_BYTES (64 * 1024)
 
+/* So much of it is looked at, and told. */
+#define PAGE_SIZE 1024
+#define WORDS_SIZE 160
+
 /* Less than this, on the average, is no use to anybody. */
 #define MIN_BYTES_PER_SECOND (16 * 1024)
 
@@ -69,6 +73,7 @@ struct question {
   bool has_length, has_range, is_page, wrong;
   uint64_t length;
   uint64_t first, last, total; /* Content-Range */
+  char page[PAGE_SIZE];        /* the beginning of an error's; no NUL */
 };
 
 /* --------------------------------------------------------------------- */
@@ -172,6 +177,9 @@ on_body (char *bytes, size_t one, size_t count, void *opaque)
   }
   else if (count > MAX_PAGE_BYTES - min_u64 (q->nr_body_bytes, MAX_PAGE_BYTES))
     return 0;
+  else if (q->nr_body_bytes < PAGE_SIZE)
+    memcpy (q->page + q->nr_body_bytes, bytes,
+            min_u64 (count, PAGE_SIZE - q->nr_body_bytes));
   q->nr_body_bytes += count;
   return count;
 }
@@ -205,8 +213,7 @@ on_seek (void *opaque, curl_off_t offset, int origin)
 {
   struct question *q = opaque;
 
-  if (origin != SEEK_SET || offset < 0
-      || (uint64_t) offset > q->upload->size)
+  if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > q->upload->size)
     return CURL_SEEKFUNC_FAIL;
   q->sent = (uint64_t) offset;
   return CURL_SEEKFUNC_OK;
@@ -366,9 +373,9 @@ static CURLcode
 ask_with (struct connection *c, struct question *q, const char *url,
           const char *cookie, bool fresh)
 {
-  const long seconds = (long) q->pool->settings.stall_seconds
-                       + (long) ((q->upload ? q->upload->size : q->count)
-                                 / MIN_BYTES_PER_SECOND);
+  const long seconds =
+    (long) q->pool->settings.stall_seconds
+    + (long) ((q->upload ? q->upload->size : q->count) / MIN_BYTES_PER_SECOND);
   char range[64];
   CURLcode r = CURLE_OK;
 
@@ -433,6 +440,51 @@ wrong_answer (const struct question *q, struct vmdk_error *err)
   return ANSWER_FINAL;
 }
 
+/* What the server's page says, on a line, without its tags: " (...)" or "". */
+static void
+page_words (const struct question *q, char words[WORDS_SIZE])
+{
+  const size_t len = min_u64 (q->nr_body_bytes, PAGE_SIZE);
+  size_t n = 0;
+  bool in_tag = false, space = false;
+
+  for (size_t i = 0; i < len && n < WORDS_SIZE - 5; i++) {
+    const unsigned char c = (unsigned char) q->page[i];
+
+    if (c == '<')
+      in_tag = true;
+    if (in_tag || c <= ' ') {
+      in_tag = in_tag && c != '>';
+      space = true;
+      continue;
+    }
+    if (n == 0)
+      n = (size_t) snprintf (words, WORDS_SIZE, " (");
+    else if (space)
+      words[n++] = ' ';
+    space = false;
+    words[n++] = (char) c;
+  }
+  snprintf (words + n, WORDS_SIZE - n, "%s", n ? ")" : "");
+}
+
+/* A server that cannot read a file says so like one that fails.  It had time
+ * to think, and would say the same again.
+ */
+static enum answer
+refused_file (const struct question *q, struct vmdk_error *err)
+{
+  char words[WORDS_SIZE];
+
+  page_words (q, words);
+  fail (err, ERR_SYSTEM,
+        "%s cannot %s it: HTTP status 500%s; a disk that a running machine "
+        "uses, for one, is locked",
+        NAME (q->pool->host), q->upload ? "write" : "read", NAME (words));
+  err->errnum = EIO;
+  return ANSWER_FINAL;
+}
+
 static enum answer
 bad_status (const struct question *q, struct vmdk_error *err)
 {
@@ -459,12 +511,7 @@ bad_status (const struct question *q, struct vmdk_error *err)
     err->errnum = EIO;
     return ANSWER_BUSY;
   case 500:
-    fail (err, ERR_SYSTEM,
-          "%s cannot %s it (HTTP status 500): a disk that a running "
-          "machine uses is locked",
-          NAME (host), q->upload ? "write" : "read");
-    err->errnum = EIO;
-    return ANSWER_AGAIN;
+    return refused_file (q, err);
   case 408:
   case 502:
   case 504:
@@ -626,14 +673,33 @@ ask (struct question *q, struct vmdk_error *err)
   }
 }
 
+/* The answer to a question for the head has no words in it. */
+static void
+ask_why (struct http_pool *pool, const char *target, struct vmdk_error *err)
+{
+  uint8_t byte;
+  struct question q = {
+    .pool = pool, .target = target, .buf = &byte, .count = 1, .size = 1
+  };
+  unsigned generation;
+  struct vmdk_error other;
+
+  if (ask_once (&q, false, &generation, &other) == ANSWER_FINAL
+      && q.status == 500)
+    *err = other;
+}
+
 int
 http_size (struct http_pool *pool, const char *target, uint64_t *size,
            struct vmdk_error *err)
 {
   struct question q = { .pool = pool, .target = target, .head = true };
 
-  if (ask (&q, err) == -1)
+  if (ask (&q, err) == -1) {
+    if (q.status == 500)
+      ask_why (pool, target, err);
     return -1;
+  }
   if (q.is_page)
     return fail (err, ERR_DENIED, "this is a folder, not a file");
   if (!q.has_length || q.length > INT64_MAX)

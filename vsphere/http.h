@@ -14,14 +14,16 @@
  *  2. What is returned is what was asked for: status, range, length and the
  *     file's size are checked before a byte is believed.  A range that broke
  *     off is asked for again from its start.
- *  3. A connection that fails, and a server that is busy (502, 503, 504), are
- *     tried again, over a new connection, after a pause that grows from a
- *     second to half a minute.  After five of them the caller gets an error.
+ *  3. A connection that fails, and a server that is busy (502, 503, 504 and
+ * the like, but not 500, which is about the file), are tried again, over a new
+ * connection, after a pause that grows from a second to half a minute.  After
+ * five of them the caller gets an error.
  *  4. A session that has expired (401) is renewed once for each question.
  *  5. Every question ends: no byte for a while, or too slow altogether, counts
  *     as a connection that failed.
  *
- * Neither cookies nor what a server said are ever logged.
+ * Cookies are never logged.  What a server says to a status 500 becomes a part
+ * of the error: a few words, without tags, escaped.
  */
 
 #ifndef VMDKIT_HTTP_H
@@ -107,11 +109,10 @@ extern int http_read (struct http_pool *pool, const char *target, void *buf,
  * a failure a part of it may be there.  PROGRESS is told how many bytes
  * have gone, and its false ends it; it may be NULL.
  */
-extern int http_write (struct http_pool *pool, const char *target,
-                       struct media *media,
-                       bool (*progress) (void *opaque, uint64_t done,
-                                         uint64_t total),
-                       void *opaque, struct vmdk_error *err)
+extern int
+http_write (struct http_pool *pool, const char *target, struct media *media,
+            bool (*progress) (void *opaque, uint64_t done, uint64_t total),
+            void *opaque, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 6)));
 
 #endif /* VMDKIT_HTTP_H */

@@ -197,8 +197,8 @@ learn (struct nfc_keeper *keeper, struct attempts *attempts,
     break;
   case NFC_NO_SESSION:
     /* or it is our version that the host does not like */
-    quirk = quirks->zero_buffers ? &quirks->newer_version
-                                 : &quirks->zero_buffers;
+    quirk =
+      quirks->zero_buffers ? &quirks->newer_version : &quirks->zero_buffers;
     break;
   case NFC_HANDSHAKE:
     quirk = &quirks->newer_version;

@@ -43,6 +43,12 @@ enum trick {
   STALL, /* headers, and then nothing */
 };
 
+/* Its body has 81 bytes. */
+static const char web_broken[] =
+  "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 81\r\n\r\n"
+  "<html><head><title>Sorry</title></head>\n"
+  "<p class='x'>Failed to lock\n the\001file</p>";
+
 #define WEB_MAX_PUT (4 * 1024 * 1024)
 
 struct web_file {
@@ -190,7 +196,9 @@ web_answer (struct web *web, int fd, const char *request)
   case REFUSED:
     return web_status (fd, "403 Forbidden");
   case BROKEN:
-    return web_status (fd, "500 Internal Server Error");
+    return web_send (fd, web_broken,
+                     strlen (web_broken)
+                       - (strcmp (method, "HEAD") == 0 ? 81 : 0));
   case REDIRECT:
     return web_status (fd, "302 Found\r\nLocation: http://127.0.0.1:1/");
   case SILENT_END:
