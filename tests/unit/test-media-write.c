@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* The writing half of the bytes interface: what may be written, sizes, holes,
- * space, flushes that failed, and byte locks.
+ * space, and flushes that failed.
  */
 
 #include <config.h>
@@ -23,23 +23,8 @@
 #include <unistd.h>
 
 #include "folder-helper.h"
-#include "media.h"
+#include "media-helper.h"
 #include "store.h"
-
-/* FLAGS are O_RDONLY or O_RDWR. */
-static struct media *
-open_file (const char *name, int flags)
-{
-  const struct media_file_source source = { .dirfd = -1 };
-  struct vmdk_error err;
-  struct media *media;
-  const int fd = media_file_openat (folder_fd, name, flags);
-
-  assert_int_not_equal (fd, -1);
-  media = media_file_new (fd, strdup (name), source, &err);
-  assert_non_null (media);
-  return media;
-}
 
 static uint64_t
 size_on_disk (const char *name)
@@ -302,8 +287,8 @@ test_read_only (void **state)
 
   (void) state;
   write_file ("reading", "0123456789", 10);
-  file = open_file ("reading", O_RDONLY);
-  writable = open_file ("reading", O_RDWR);
+  file = open_file ("reading", O_RDONLY, false);
+  writable = open_file ("reading", O_RDWR, false);
   slice = media_slice_new (writable, "slice", 2, 3, &err);
   assert_read_only (memory);
   assert_read_only (file);
@@ -554,7 +539,7 @@ test_no_space (void **state)
 
   (void) state;
   write_file ("limited", "0123456789", 10);
-  media = open_file ("limited", O_RDWR);
+  media = open_file ("limited", O_RDWR, false);
   assert_int_equal (getrlimit (RLIMIT_FSIZE, &before), 0);
   limit = before;
   limit.rlim_cur = 8192;
@@ -679,11 +664,11 @@ test_new_holes (void **state)
   memset (bytes, 'x', MIB);
   write_file ("holes", bytes, MIB);
   free (bytes);
-  media = open_file ("holes", O_RDWR);
+  media = open_file ("holes", O_RDWR, false);
   assert_false (is_hole (media, MIB / 2));
   assert_int_equal (media_punch (media, MIB / 4, MIB / 2, &err), 0);
   assert_int_equal (size_on_disk ("holes"), MIB);
-  again = open_file ("holes", O_RDONLY);
+  again = open_file ("holes", O_RDONLY, false);
   if (!is_hole (again, MIB / 2))
     skip (); /* this file system has none */
   assert_true (is_hole (media, MIB / 2));
@@ -781,131 +766,6 @@ test_threads (void **state)
   }
 }
 
-#ifdef F_OFD_SETLK
-
-#include "lock-helper.h"
-
-static const int writer[] = { 100, 101, 103, 201, 203, 0 };
-#define WRITES "another program has it open for writing"
-#define USES "another program uses it and lets nobody else write it"
-
-static const struct {
-  short type;
-  int bytes[6];
-  const char *text; /* NULL: we may write */
-} holders[] = {
-  { F_RDLCK, { 100, 101, 103, 201, 203 }, WRITES }, /* a writer */
-  { F_RDLCK, { 100, 201, 203 }, USES },             /* a reader */
-  { F_RDLCK, { 101 }, WRITES },
-  { F_RDLCK, { 103 }, WRITES },
-  { F_RDLCK, { 201 }, USES },
-  { F_RDLCK, { 203 }, USES },
-  { F_RDLCK, { 200 }, "another program lets nobody else read it" },
-  { F_RDLCK, { 100, 102, 104, 202, 204 }, NULL }, /* shares all we need */
-  { F_WRLCK, { 201 }, "another program has locked it" },
-};
-
-static void
-test_lock_conflicts (void **state)
-{
-  size_t i, k;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  for (i = 0; i < sizeof holders / sizeof holders[0]; i++) {
-    struct vmdk_error err;
-    CLEANUP_MEDIA struct media *media = open_file ("locked", O_RDWR);
-    const struct holder holder =
-      start_holder ("locked", F_OFD_SETLK, holders[i].type, holders[i].bytes);
-    const int r = media_lock (media, MEDIA_LOCK_WRITE, &err);
-
-    assert_int_equal (r, holders[i].text ? -1 : 0);
-    if (holders[i].text)
-      assert_error (&err, ERR_LOCKED, holders[i].text);
-    stop_holder (holder);
-    /* What was refused is not held. */
-    for (k = 0; writer[k]; k++)
-      assert_int_equal (is_held ("locked", writer[k]), !holders[i].text);
-    assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), 0);
-  }
-}
-
-static void
-test_lock_is_held (void **state)
-{
-  static const int others[] = {
-    0, 99, 102, 104, 105, 199, 200, 202, 204, 205
-  };
-  struct vmdk_error err;
-  struct media *media;
-  size_t i;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  media = open_file ("locked", O_RDWR);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), 0);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), 0);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-  for (i = 0; writer[i]; i++)
-    assert_true (is_held ("locked", writer[i]));
-  for (i = 0; i < sizeof others / sizeof others[0]; i++)
-    assert_false (is_held ("locked", others[i]));
-  media_close (media);
-  for (i = 0; writer[i]; i++)
-    assert_false (is_held ("locked", writer[i]));
-}
-
-/* Our own kinds, each against each; the first keeps what it has. */
-static void
-test_lock_each_other (void **state)
-{
-  static const struct {
-    enum media_lock first, second;
-    const char *text;
-  } pairs[] = {
-    { MEDIA_LOCK_READ, MEDIA_LOCK_READ, NULL },
-    { MEDIA_LOCK_READ, MEDIA_LOCK_WRITE, USES },
-    { MEDIA_LOCK_WRITE, MEDIA_LOCK_READ, WRITES },
-    { MEDIA_LOCK_WRITE, MEDIA_LOCK_WRITE, WRITES },
-  };
-  size_t i;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-    struct vmdk_error err;
-    CLEANUP_MEDIA struct media *a = open_file ("locked", O_RDWR);
-    CLEANUP_MEDIA struct media *b = open_file ("locked", O_RDWR);
-
-    assert_int_equal (media_lock (a, pairs[i].first, &err), 0);
-    assert_int_equal (media_lock (b, pairs[i].second, &err),
-                      pairs[i].text ? -1 : 0);
-    if (pairs[i].text)
-      assert_error (&err, ERR_LOCKED, pairs[i].text);
-    assert_true (is_held ("locked", 201));
-    assert_int_equal (is_held ("locked", 101),
-                      pairs[i].first == MEDIA_LOCK_WRITE);
-  }
-}
-
-static void
-test_lock_no_upgrade (void **state)
-{
-  struct vmdk_error err;
-  CLEANUP_MEDIA struct media *media = NULL;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  media = open_file ("locked", O_RDWR);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_WRITE, &err), -1);
-  assert_error (&err, ERR_ARGUMENT, "is locked for reading already");
-  assert_true (is_held ("locked", 201));
-  assert_false (is_held ("locked", 101));
-}
-
-#endif
-
 int
 main (void)
 {
@@ -930,12 +790,6 @@ main (void)
     cmocka_unit_test (test_stays_open),
     cmocka_unit_test (test_new_holes),
     cmocka_unit_test (test_threads),
-#ifdef F_OFD_SETLK
-    cmocka_unit_test (test_lock_conflicts),
-    cmocka_unit_test (test_lock_is_held),
-    cmocka_unit_test (test_lock_each_other),
-    cmocka_unit_test (test_lock_no_upgrade),
-#endif
   };
 
   return cmocka_run_group_tests (tests, make_folder, remove_folder);

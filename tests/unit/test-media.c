@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* The bytes interface: bounds, the kinds of media, the pool of descriptors,
- * byte locks.
- */
+/* The bytes interface: bounds, the kinds of media, the pool of descriptors. */
 
 #include <config.h>
 
@@ -20,26 +18,7 @@
 #include <unistd.h>
 
 #include "folder-helper.h"
-#include "media.h"
-
-/* With a source, when POOLED. */
-static struct media *
-open_file (const char *name, bool pooled)
-{
-  struct media_file_source source = { .dirfd = -1 };
-  struct vmdk_error err;
-  struct media *media;
-  const int fd = media_file_openat (folder_fd, name, 0);
-
-  assert_int_not_equal (fd, -1);
-  if (pooled) {
-    source.dirfd = folder_fd;
-    source.path = strdup (name);
-  }
-  media = media_file_new (fd, strdup (name), source, &err);
-  assert_non_null (media);
-  return media;
-}
+#include "media-helper.h"
 
 static size_t
 nr_descriptors (void)
@@ -144,8 +123,8 @@ test_file (void **state)
 
   (void) state;
   write_file ("plain", "0123456789", 10);
-  media = open_file ("plain", false);
-  twin = open_file ("plain", true);
+  media = open_file ("plain", O_RDONLY, false);
+  twin = open_file ("plain", O_RDONLY, true);
   assert_int_equal (media->size, 10);
   assert_true (media->is_regular);
   assert_true (media_same (media, twin));
@@ -166,7 +145,7 @@ test_shrunk (void **state)
 
   (void) state;
   write_file ("shrinks", "0123456789", 10);
-  media = open_file ("shrinks", false);
+  media = open_file ("shrinks", O_RDONLY, false);
   write_file ("shrinks", "012345", 6);
   assert_int_equal (media_pread (media, buf, 4, 5, &err), -1);
   assert_error (&err, ERR_DAMAGED, "ends at byte 6, wanted 3 more");
@@ -225,7 +204,7 @@ test_holes (void **state)
   if (lseek (fd, 0, SEEK_DATA) != (off_t) MIB)
     skip (); /* this file system has no holes */
   close (fd);
-  media = open_file ("holes", false);
+  media = open_file ("holes", O_RDONLY, false);
   assert_map (media, 0, 4 * MIB, true, MIB);
   assert_map (media, 1000, 1000, true, 1000);
   assert_map (media, MIB, 3 * MIB, false, MIB);
@@ -279,7 +258,7 @@ test_unbuffered (void **state)
   close (fd);
   if (nr_cached ("unbuffered") > 0)
     skip ();
-  media = open_file ("unbuffered", false);
+  media = open_file ("unbuffered", O_RDONLY, false);
   assert_int_equal (media_pread (media, bytes, size, 0, &err), 0);
   assert_int_equal (nr_cached ("unbuffered"), CACHED_PAGES);
   media_file_unbuffered (true);
@@ -308,7 +287,7 @@ open_pooled (size_t limit)
       words[j] = (uint32_t) (i * 1000 + j);
     snprintf (name, sizeof name, "pooled-%zu", i);
     write_file (name, words, sizeof words);
-    pooled[i] = open_file (name, true);
+    pooled[i] = open_file (name, O_RDONLY, true);
   }
 }
 
@@ -520,152 +499,12 @@ test_pool_changes (void **state)
 
 #include "lock-helper.h"
 
-static const int writer[] = { 100, 101, 103, 201, 203, 0 };
-static const int reader[] = { 100, 201, 203, 0 };
-static const int resizer[] = { 103, 0 };
-static const int hermit[] = { 100, 200, 0 };
-#define WRITES "another program has it open for writing"
-#define ALONE "another program lets nobody else read it"
-
-static const struct {
-  const int *bytes;
-  const char *text;
-} holders[] = {
-  { writer, WRITES },
-  { resizer, WRITES },
-  { hermit, ALONE },
-  { reader, NULL },
-};
-
+/* A lock goes with the descriptor, and is had again with the next. */
 static void
-test_lock_conflicts (void **state)
-{
-  size_t i;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  for (i = 0; i < sizeof holders / sizeof holders[0]; i++) {
-    struct vmdk_error err;
-    CLEANUP_MEDIA struct media *media = open_file ("locked", i % 2);
-    const struct holder holder =
-      start_holder ("locked", F_OFD_SETLK, F_RDLCK, holders[i].bytes);
-
-    if (holders[i].text) {
-      assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
-      assert_error (&err, ERR_LOCKED, holders[i].text);
-    }
-    else
-      assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-    stop_holder (holder);
-    /* What was refused is not held. */
-    assert_int_equal (is_held ("locked", 201), !holders[i].text);
-    assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-  }
-}
-
-/* The kernel names the holder of a lock that belongs to a process. */
-static void
-test_lock_names_process (void **state)
+test_pool_locks (void **state)
 {
   struct vmdk_error err;
-  CLEANUP_MEDIA struct media *media = NULL;
-  struct holder holder;
-  char text[128];
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  media = open_file ("locked", false);
-  holder = start_holder ("locked", F_SETLK, F_RDLCK, writer);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), -1);
-  snprintf (text, sizeof text,
-            "another program (process %d) has it open for writing",
-            (int) holder.pid);
-  assert_error (&err, ERR_LOCKED, text);
-  stop_holder (holder);
-}
-
-/* Asking who holds a lock takes none, and does not find our own. */
-static void
-test_lock_holder (void **state)
-{
-  static const struct {
-    int bytes[4];
-    const char *text;
-  } cases[] = {
-    { { 100 }, "" },
-    { { 100, 201, 203 },
-      "another program uses it and lets nobody else write it" },
-    { { 100, 101, 103 }, "another program has it open for writing" },
-    { { 200, 101 }, "another program lets nobody else read it" },
-  };
-  struct vmdk_error err;
-  char text[128];
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    CLEANUP_MEDIA struct media *media = open_file ("locked", i % 2);
-    CLEANUP_MEDIA struct media *slice =
-      media_slice_new (media, "slice", 1, 2, &err);
-    const struct holder holder =
-      start_holder ("locked", F_OFD_SETLK, F_RDLCK, cases[i].bytes);
-
-    media_lock_holder (media, text, sizeof text);
-    assert_string_equal (text, cases[i].text);
-    media_lock_holder (slice, text, sizeof text);
-    assert_string_equal (text, cases[i].text);
-    stop_holder (holder);
-    assert_false (is_held ("locked", 100));
-    assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-    media_lock_holder (media, text, sizeof text);
-    assert_string_equal (text, "");
-  }
-}
-
-static void
-test_lock_is_held (void **state)
-{
-  static const int others[] = { 0, 99, 101, 102, 103, 104, 200, 202, 204 };
-  struct vmdk_error err;
-  struct media *media;
-  size_t i;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  media = open_file ("locked", false);
-  assert_false (is_held ("locked", 100));
-  assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-  assert_int_equal (media_lock (media, MEDIA_LOCK_READ, &err), 0);
-  for (i = 0; reader[i]; i++)
-    assert_true (is_held ("locked", reader[i]));
-  for (i = 0; i < sizeof others / sizeof others[0]; i++)
-    assert_false (is_held ("locked", others[i]));
-  media_close (media);
-  assert_false (is_held ("locked", 100));
-}
-
-/* Two of ours read one file; a slice locks what it is cut from. */
-static void
-test_lock_shared (void **state)
-{
-  struct vmdk_error err;
-  CLEANUP_MEDIA struct media *a = NULL, *b = NULL, *slice = NULL;
-
-  (void) state;
-  write_file ("locked", "0123456789", 10);
-  a = open_file ("locked", false);
-  b = open_file ("locked", true);
-  slice = media_slice_new (b, "slice", 2, 3, &err);
-  assert_int_equal (media_lock (a, MEDIA_LOCK_READ, &err), 0);
-  assert_int_equal (media_lock (slice, MEDIA_LOCK_READ, &err), 0);
-  media_close (steal_ptr (&a));
-  assert_true (is_held ("locked", 201));
-}
-
-static void
-test_lock_again (void **state)
-{
-  struct vmdk_error err;
+  static const int writer[] = { 100, 101, 103, 201, 203, 0 };
   struct holder holder;
   char buf[4];
   size_t i;
@@ -708,12 +547,7 @@ main (void)
     cmocka_unit_test (test_unbuffered),
     cmocka_unit_test (test_pool_changes),
 #ifdef F_OFD_SETLK
-    cmocka_unit_test (test_lock_conflicts),
-    cmocka_unit_test (test_lock_names_process),
-    cmocka_unit_test (test_lock_holder),
-    cmocka_unit_test (test_lock_is_held),
-    cmocka_unit_test (test_lock_shared),
-    cmocka_unit_test (test_lock_again),
+    cmocka_unit_test (test_pool_locks),
 #endif
   };
 
