@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* Streams: the footer, blocks that no table names, and a stream that has no
- * directory, which gets one, as does one whose tables miss grains that are
- * there.
+ * directory, which gets one, as does one whose tables are damaged while all
+ * grains are there.
  *
  * If only the footer is missing, it is put where it was, and the stream is
  * what its writer made.  Otherwise tables, directory and footer are appended,
@@ -458,13 +458,39 @@ is_other_grain (const struct extent_check *check, uint64_t offset, bool *other,
   return 0;
 }
 
-/* Look at what a table names at OFFSET for GRAIN. */
+/* What the tables say, against what the scan has found. */
+struct comparison {
+  uint64_t nr_tables;
+  uint64_t nr_named;  /* grains, where the scan has found them */
+  uint64_t nr_bad;    /* entries */
+  uint64_t nr_hidden; /* grains that are there and have a bad entry */
+  bool odd;           /* other grains are named than the scan has found */
+};
+
+static bool
+scan_has (const struct rebuild *rebuild, uint64_t grain, uint64_t *sector)
+{
+  uint64_t end;
+
+  return stream_scan_find (rebuild->scan, grain, sector, &end) == RUN_PACKED;
+}
+
+static void
+count_bad (const struct rebuild *rebuild, uint64_t grain, struct comparison *c)
+{
+  uint64_t sector;
+
+  c->nr_bad++;
+  c->nr_hidden += scan_has (rebuild, grain, &sector);
+}
+
+/* A table names something at OFFSET for GRAIN. */
 static int
-judge_named (const struct rebuild *rebuild, uint64_t grain, uint64_t offset,
-             uint64_t *nr_named, bool *odd, struct vmdk_error *err)
+compare_named (const struct rebuild *rebuild, uint64_t grain, uint64_t offset,
+               struct comparison *c, struct vmdk_error *err)
 {
   const struct extent_check *check = rebuild->check;
-  uint64_t length, sector, end;
+  uint64_t length, sector;
   bool other;
 
   if (check->layout.check_grain (check->extent, grain, offset, &length, err)
@@ -472,77 +498,90 @@ judge_named (const struct rebuild *rebuild, uint64_t grain, uint64_t offset,
     if (err->kind != ERR_DAMAGED
         || is_other_grain (check, offset, &other, err) == -1)
       return -1;
-    *odd = *odd || other;
+    c->odd = c->odd || other;
+    count_bad (rebuild, grain, c);
     return 0;
   }
-  ++*nr_named;
-  *odd = *odd
-         || stream_scan_find (rebuild->scan, grain, &sector, &end)
-              != RUN_PACKED
-         || sectors_to_bytes (sector) != offset;
+  c->nr_named++;
+  c->odd = c->odd || !scan_has (rebuild, grain, &sector)
+           || sectors_to_bytes (sector) != offset;
   return 0;
 }
 
-/* How many grains the tables name where the scan has found them; *odd: there
- * are such elsewhere.
- */
 static int
-count_named (const struct rebuild *rebuild, uint64_t *nr_named, bool *odd,
-             struct vmdk_error *err)
+compare_entries (const struct rebuild *rebuild,
+                 const struct walked_table *table, struct comparison *c,
+                 struct vmdk_error *err)
 {
-  const struct extent_check *check = rebuild->check;
-  const struct grain_index *index = check->index;
+  const struct grain_index *index = rebuild->check->index;
+  const uint64_t first = table->nr << index->table_shift;
+  const uint64_t nr = min_u64 (index->entries_per_table,
+                               max_u64 (index->nr_grains, first) - first);
+
+  for (uint64_t i = 0; i < nr; i++) {
+    uint64_t offset;
+    const enum run_state state = check_tables_see (index, table, i, &offset);
+
+    if (state == RUN_DAMAGED)
+      count_bad (rebuild, first + i, c);
+    else if (state == RUN_PACKED
+             && compare_named (rebuild, first + i, offset, c, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+compare_tables (const struct rebuild *rebuild, struct comparison *c,
+                struct vmdk_error *err)
+{
   CLEANUP_TABLE_WALK struct table_walk *tables =
-    table_walk_new (check->index, err);
+    table_walk_new (rebuild->check->index, err);
   CLEANUP_FREE struct walked_table *table = calloc (1, sizeof *table);
 
+  *c = (struct comparison){ 0 };
   if (!tables)
     return -1;
   if (!table)
     return fail_memory (err);
-  *nr_named = 0;
-  *odd = false;
   for (;;) {
     if (table_walk_next (tables, table, err) == -1)
       return -1;
-    if (table->nr == index->nr_tables)
+    if (table->nr == rebuild->check->index->nr_tables)
       return 0;
-    for (uint64_t i = 0; i < index->entries_per_table; i++) {
-      const uint64_t grain = (table->nr << index->table_shift) + i;
-      uint64_t offset;
-
-      if (grain < index->nr_grains
-          && check_tables_see (index, table, i, &offset) == RUN_PACKED
-          && judge_named (rebuild, grain, offset, nr_named, odd, err) == -1)
-        return -1;
-    }
+    c->nr_tables++;
+    if (compare_entries (rebuild, table, c, err) == -1)
+      return -1;
   }
 }
 
-/* Grains that no table names may also be what was written just before a crash;
- * but those follow the directory.
+/* A grain that no table names may have become zeros, or may be what was
+ * written before a crash: an entry that is 0 is believed.  Not one that is
+ * bad, nor a directory without any table in a stream that has grains before
+ * it.
  */
 static int
 judge_tables (struct rebuild *rebuild, bool *mends, struct vmdk_error *err)
 {
   const struct extent_check *check = rebuild->check;
   struct checker *checker = check->checker;
-  uint64_t nr_named = 0;
-  bool odd = false;
+  struct comparison c;
 
   *mends = false;
-  if (survey (rebuild, err) == -1
-      || count_named (rebuild, &nr_named, &odd, err) == -1)
+  if (survey (rebuild, err) == -1 || compare_tables (rebuild, &c, err) == -1)
     return -1;
-  if (rebuild->nr_doubtful > 0 || odd || nr_named >= rebuild->nr_grains
-      || rebuild->last_end > check->index->directory_offset)
+  if (rebuild->nr_doubtful > 0 || c.odd
+      || rebuild->last_end > check->index->directory_offset
+      || (c.nr_tables > 0
+          && (c.nr_bad == 0 || c.nr_named + c.nr_hidden != rebuild->nr_grains))
+      || (c.nr_tables == 0 && rebuild->nr_grains == 0))
     return 0;
   *mends = true;
   check_tell (checker, CHECK_STREAM, CHECK_ERROR, check_mends (checker),
               check->index->directory_offset,
               "the tables name only %" PRIu64 " of the %" PRIu64
               " grains that are there, and none was lost",
-              nr_named, rebuild->nr_grains);
+              c.nr_named, rebuild->nr_grains);
   if (!checker->repairer || checker->operation->dry_run)
     return 0;
   return mend_stream (rebuild, err);

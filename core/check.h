@@ -23,8 +23,8 @@
  *   room that nothing uses          given back, if nothing else is wrong
  *   the mark of a crash             taken off, if nothing else is wrong
  *   a stream without a directory    gets one, of the grains that it has
- *   tables of a stream that do      are made anew, if a scan of it shows that
- *   not name all of its grains      none is missing
+ *   bad tables of a stream, or an   are made anew, if a scan of it shows that
+ *   empty directory over grains     no grain is missing
  *   grains that share their room    left alone: one of them is lost
  *
  * What can be read before a repair reads the same after it and at each moment

@@ -280,27 +280,40 @@ test_stream_rebuilt (void **state)
   bench_free (&b);
 }
 
-/* Directory or table are zeros or garbage, and all grains are there. */
+/* Where the directory of a.vmdk, IMAGE, is, and its first table. */
+static uint64_t
+find_directory (const struct image *image)
+{
+  return 512 * le64_load (image->bytes + image->size - 1024 + 56);
+}
+
+static uint64_t
+find_table (const struct image *image)
+{
+  return 512 * (uint64_t) le32_load (image->bytes + find_directory (image));
+}
+
+/* The directory is zeros or garbage, or a table is garbage, and all grains are
+ * there.
+ */
 static void
 test_stream_tables (void **state)
 {
   static const uint8_t zeros[512], garbage[512] = { 9, 9, 9, 9, 9, 9, 9, 9 };
 
   (void) state;
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 3; i++) {
     struct bench b;
     struct image image;
     struct contents before, after;
-    uint64_t directory, table;
 
     bench_init (&b);
     make_disk (&b, "a.vmdk", DISK_STREAM_OPTIMIZED, 0);
     before = bench_read (&b, "a.vmdk");
     image = bench_get (&b, "a.vmdk");
-    directory = 512 * le64_load (image.bytes + image.size - 1024 + 56);
-    table = 512 * (uint64_t) le32_load (image.bytes + directory);
-    bench_poke (&b, "a.vmdk", i < 2 ? table : directory,
-                i % 2 ? garbage : zeros, 512);
+    bench_poke (&b, "a.vmdk",
+                i == 0 ? find_table (&image) : find_directory (&image),
+                i == 2 ? zeros : garbage, i == 0 ? 8 : 512);
     assert_int_equal (bench_try (&b, "a.vmdk"), 0);
     assert_int_equal (b.result.nr_mendable, 1);
     assert_true (b.result.nr_errors > 0);
@@ -317,6 +330,27 @@ test_stream_tables (void **state)
     image_free (&image);
     bench_free (&b);
   }
+}
+
+/* An entry that is 0 may be a grain that has become zeros. */
+static void
+test_stream_zeroed_entry (void **state)
+{
+  struct bench b;
+  struct image image;
+
+  (void) state;
+  bench_init (&b);
+  make_disk (&b, "a.vmdk", DISK_STREAM_OPTIMIZED, 0);
+  image = bench_get (&b, "a.vmdk");
+  bench_poke32 (&b, "a.vmdk", find_table (&image), 0);
+  b.options.repair = true;
+  assert_int_equal (bench_try (&b, "a.vmdk"), 0);
+  assert_int_equal (b.result.nr_errors, 0);
+  assert_int_equal (b.result.nr_leaks, 1);
+  assert_null (b.result.backup);
+  image_free (&image);
+  bench_free (&b);
 }
 
 /* Where only the footer is missing it is put back as it was, and what of it
@@ -387,6 +421,7 @@ main (void)
     cmocka_unit_test (test_stream_damage),
     cmocka_unit_test (test_stream_rebuilt),
     cmocka_unit_test (test_stream_tables),
+    cmocka_unit_test (test_stream_zeroed_entry),
     cmocka_unit_test (test_stream_footer_restored),
     cmocka_unit_test (test_stream_cut),
   };
