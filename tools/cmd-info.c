@@ -165,8 +165,34 @@ first_user (const struct survey *survey)
   return "";
 }
 
+/* The disk database's: the youngest link that has it counts. */
+static const char *
+look_up (const struct survey *survey, const char *key)
+{
+  for (size_t i = 0; i < survey->nr_links; i++) {
+    const char *value =
+      descriptor_get (survey->links[i].link->descriptor, key);
+
+    if (value)
+      return value;
+  }
+  return NULL;
+}
+
+static const struct descriptor *
+find_geometry (const struct survey *survey, enum geometry_kind kind)
+{
+  struct disk_geometry ignored;
+
+  for (size_t i = 0; i < survey->nr_links; i++)
+    if (survey_geometry (survey->links[i].link->descriptor, kind, &ignored))
+      return survey->links[i].link->descriptor;
+  return survey->links[0].link->descriptor;
+}
+
 static int
-show_json (const char *text, struct disk *disk, const struct survey *survey)
+show_json (const char *text, struct disk *disk, const struct survey *survey,
+           const char *problem)
 {
   const struct descriptor *top = survey->links[0].link->descriptor;
   json_t *links = json_array ();
@@ -175,19 +201,23 @@ show_json (const char *text, struct disk *disk, const struct survey *survey)
     json_array_append_new (links, link_json (&survey->links[i]));
   return print_json (json_pack (
     "{s:o, s:o, s:I, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:I, s:o, s:b, s:o, "
-    "s:o}",
+    "s:o, s:o}",
     "disk", json_text (text), "type",
     text_or_null (descriptor_create_type (top)), "capacity",
     (json_int_t) disk_size (disk), "grain-size",
     size_or_null (disk_grain_size (disk)), "adapter",
-    text_or_null (descriptor_get (top, "ddb.adapterType")), "hw-version",
-    hw_version_json (descriptor_get (top, "ddb.virtualHWVersion")), "geometry",
-    "physical", geometry_json (top, GEOMETRY_PHYSICAL), "bios",
-    geometry_json (top, GEOMETRY_BIOS), "uuid",
-    text_or_null (descriptor_get (top, "ddb.uuid")), "allocated",
+    text_or_null (look_up (survey, "ddb.adapterType")), "hw-version",
+    hw_version_json (look_up (survey, "ddb.virtualHWVersion")), "geometry",
+    "physical",
+    geometry_json (find_geometry (survey, GEOMETRY_PHYSICAL),
+                   GEOMETRY_PHYSICAL),
+    "bios",
+    geometry_json (find_geometry (survey, GEOMETRY_BIOS), GEOMETRY_BIOS),
+    "uuid", text_or_null (look_up (survey, "ddb.uuid")), "allocated",
     (json_int_t) survey->allocated, "fragmentation",
     scatter_json (&survey->scatter), "unclean", is_unclean (survey), "in-use",
-    text_or_null (first_user (survey)), "links", links));
+    text_or_null (first_user (survey)), "chain-problem",
+    text_or_null (problem), "links", links));
 }
 
 /* -- For people --------------------------------------------------------- */
@@ -285,7 +315,8 @@ show_link (size_t i, const struct survey_link *sl)
 }
 
 static int
-show (const char *text, struct disk *disk, const struct survey *survey)
+show (const char *text, struct disk *disk, const struct survey *survey,
+      const char *problem)
 {
   const struct descriptor *top = survey->links[0].link->descriptor;
 
@@ -295,11 +326,13 @@ show (const char *text, struct disk *disk, const struct survey *survey)
                disk_size (disk));
   if (disk_grain_size (disk))
     print_field ("Grain size", "%s", SIZE (disk_grain_size (disk)));
-  show_text ("Adapter", descriptor_get (top, "ddb.adapterType"));
-  show_text ("Hardware version", descriptor_get (top, "ddb.virtualHWVersion"));
-  show_geometry ("Geometry", top, GEOMETRY_PHYSICAL);
-  show_geometry ("BIOS geometry", top, GEOMETRY_BIOS);
-  show_text ("UUID", descriptor_get (top, "ddb.uuid"));
+  show_text ("Adapter", look_up (survey, "ddb.adapterType"));
+  show_text ("Hardware version", look_up (survey, "ddb.virtualHWVersion"));
+  show_geometry ("Geometry", find_geometry (survey, GEOMETRY_PHYSICAL),
+                 GEOMETRY_PHYSICAL);
+  show_geometry ("BIOS geometry", find_geometry (survey, GEOMETRY_BIOS),
+                 GEOMETRY_BIOS);
+  show_text ("UUID", look_up (survey, "ddb.uuid"));
   print_field ("Allocated", "%s in %zu link%s", SIZE (survey->allocated),
                survey->nr_links, survey->nr_links == 1 ? "" : "s");
   show_scatter ("Fragmentation", &survey->scatter);
@@ -308,10 +341,64 @@ show (const char *text, struct disk *disk, const struct survey *survey)
   show_text ("In use", first_user (survey));
   for (size_t i = 0; i < survey->nr_links; i++)
     show_link (i, &survey->links[i]);
+  if (problem)
+    printf ("\nThe chain ends here: %s\n", problem);
   return print_finish ();
 }
 
 /* --------------------------------------------------------------------- */
+
+/* What is wrong with the chain, or with an extent. */
+struct problems {
+  struct vmdk_error chain;
+  bool is_broken, has_bad_extent;
+};
+
+static void
+note_chain (void *opaque, const char *name, const struct vmdk_error *err)
+{
+  struct problems *problems = opaque;
+
+  (void) name;
+  if (!problems->is_broken)
+    problems->chain = *err;
+  problems->is_broken = true;
+}
+
+static void
+note_extent (void *opaque, const char *name, size_t i,
+             const struct vmdk_error *err)
+{
+  struct problems *problems = opaque;
+
+  (void) name;
+  (void) i;
+  (void) err;
+  problems->has_bad_extent = true;
+}
+
+/* The links above a parent that cannot be had; NULL, with ERR as it is, if
+ * that is not the trouble.
+ */
+static struct disk *
+open_what_is_there (const struct place *place,
+                    const struct operation *operation, struct vmdk_error *err)
+{
+  struct problems problems = { 0 };
+  const struct inspector inspector = { note_extent, note_chain, &problems };
+  struct chain_rules rules = operation->rules;
+  CLEANUP_DISK struct disk *disk = NULL;
+  struct vmdk_error ignored;
+
+  rules.inspector = &inspector;
+  rules.open.log.sink = NULL; /* said already */
+  if (!error_is_about_disk (err))
+    return NULL;
+  disk = disk_open (place->store, place->name, place->flags, &rules, &ignored);
+  if (!disk || !problems.is_broken || problems.has_bad_extent)
+    return NULL;
+  return steal_ptr (&disk);
+}
 
 static int
 look (const char *text, struct operation *operation)
@@ -319,18 +406,28 @@ look (const char *text, struct operation *operation)
   CLEANUP_PLACE struct place place = { 0 };
   CLEANUP_DISK struct disk *disk = NULL;
   CLEANUP_SURVEY struct survey survey = { 0 };
-  struct vmdk_error err;
+  struct vmdk_error err, broken = { 0 };
+  char words[ERROR_TEXT_SIZE];
+  const char *problem = NULL;
+  int status;
 
   if (place_open (&place, text, false, &err) == -1)
     return tell_failure (text, &err);
   operation->rules.open.lock = false;
   disk =
     disk_open (place.store, place.name, place.flags, &operation->rules, &err);
+  if (!disk) {
+    broken = err;
+    text_options (words, sizeof words, broken.text);
+    problem = words;
+    disk = open_what_is_there (&place, operation, &err);
+  }
   if (!disk || disk_survey (disk, operation, &survey, &err) == -1)
     return tell_failure (text, &err);
   progress_hide ();
-  return settings.json ? show_json (text, disk, &survey)
-                       : show (text, disk, &survey);
+  status = settings.json ? show_json (text, disk, &survey, problem)
+                         : show (text, disk, &survey, problem);
+  return problem ? tell_failure (text, &broken) : status;
 }
 
 static int

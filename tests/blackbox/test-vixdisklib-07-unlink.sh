@@ -39,7 +39,7 @@ vmdkit child base.vmdk child.vmdk
 vmdkit unlink --force base.vmdk 2> ../said
 grep -q "child.vmdk has lost its parent" ../said || fail "$(cat ../said)"
 left child.vmdk
-tool_fails 1 "missing" info child.vmdk
+tool_fails 1 "missing" map child.vmdk
 vmdkit unlink child.vmdk
 left
 

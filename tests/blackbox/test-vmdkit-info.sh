@@ -140,9 +140,19 @@ is None 'j["in-use"]' top.vmdk
 # failures
 tool_fails 1 '^vmdkit: nothing.vmdk: no such file' info nothing.vmdk
 rm base.vmdk
-tool_fails 1 '^vmdkit: top.vmdk: its parent "base.vmdk" is missing' \
-  info top.vmdk
+
+# what is there of a chain whose parent is missing
+status=0
+vmdkit info top.vmdk > info 2> err || status=$?
+test "$status" -eq 1 || fail "status $status"
+grep -q '^vmdkit: top.vmdk: its parent "base.vmdk" is missing' err ||
+  fail "$(cat err)"
+grep -q '^Capacity:' info && grep -q '^Link: *0, top.vmdk' info &&
+  grep -q '^The chain ends here: top.vmdk: its parent.*missing' info ||
+  fail "$(cat info)"
 status=0
 vmdkit info --json top.vmdk > info 2> err || status=$?
-test "$status" -eq 1 && test ! -s info || fail "status $status"
+test "$status" -eq 1 || fail "status $status"
+test "$(json 'len(j["links"]), "missing" in j["chain-problem"]' < info)" = \
+  "(1, True)" || fail "$(cat info)"
 test "$(json 'j["error"]["kind"]' < err)" = missing || fail "$(cat err)"
