@@ -94,6 +94,14 @@ while read -r command; do
     > "$work/options"
   page_options "$page" OPTIONS > "$work/page-options"
   same "vmdkit-$command.pod" "$work/page-options" "--help" "$work/options"
+
+  # What --help has no room for.
+  source=$srcdir/../tools/cmd-$command.c
+  sed -n 's/^  { "\([a-z-]*\)".*| HIDDEN,.*/--\1/p' "$source" | sort \
+    > "$work/hidden"
+  page_options "$page" "RARE OPTIONS" > "$work/page-hidden"
+  same "vmdkit-$command.pod" "$work/page-hidden" "cmd-$command.c" \
+    "$work/hidden"
 done < "$work/commands"
 
 {
