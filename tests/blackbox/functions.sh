@@ -4,8 +4,9 @@
 #
 #   . "${srcdir:-$(dirname "$0")}/functions.sh"
 #
-# and finds a folder of its own in $tmp, which is removed at the end, the
-# built plugin in $VMDKIT_PLUGIN, the built tool in $VMDKIT, and a Python with libnbd in $PYTHON.
+# and finds a folder of its own in $tmp, which is removed at the end, the built
+# plugin in $VMDKIT_PLUGIN, the built tool in $VMDKIT, and a Python with libnbd
+# in $PYTHON.
 # Everything it starts ends with it.
 
 set -eu
@@ -121,8 +122,8 @@ print (eval ("(" + sys.argv[1] + ")"))' "$1"
 nbdkit_vmdk ()
 {
   rm -f "$tmp/sock" "$tmp/pid"
-  nbdkit ${nbdkit_flags--r} -f -U "$tmp/sock" -P "$tmp/pid" "$VMDKIT_PLUGIN" "$@" \
-    > "$tmp/log" 2>&1 &
+  nbdkit ${nbdkit_flags--r} -f -U "$tmp/sock" -P "$tmp/pid" \
+    "$VMDKIT_PLUGIN" "$@" > "$tmp/log" 2>&1 &
   nbdkit_pid=$!
   pids="$pids $nbdkit_pid"
   uri="nbd+unix:///?socket=$tmp/sock"
@@ -143,14 +144,16 @@ stop_nbdkit ()
 }
 
 # refused WORDS PARAMETER...: the server must not start, must end with status
-# 1, and must say WORDS (a basic regular expression) on one line.
+# 1, and must say WORDS (a basic regular expression) on one line.  (With -U -
+# nbdkit leaves a folder in /tmp when a plugin refuses.)
 refused ()
 {
   words=$1
   shift
   status=0
-  timeout 20 nbdkit ${nbdkit_flags--r} -f -U - "$VMDKIT_PLUGIN" "$@" --run 'echo served' \
-    > "$tmp/refused" 2>&1 || status=$?
+  rm -f "$tmp/no-sock"
+  timeout 20 nbdkit ${nbdkit_flags--r} -f -U "$tmp/no-sock" "$VMDKIT_PLUGIN" \
+    "$@" --run 'echo served' > "$tmp/refused" 2>&1 || status=$?
   if test "$status" -ne 1; then
     cat "$tmp/refused" >&2
     fail "status $status, not 1, of: $*"

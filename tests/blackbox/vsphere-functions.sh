@@ -144,7 +144,8 @@ refused_remote ()
   shift
   status=0
   echo secret-word > "$tmp/password"
-  timeout 60 nbdkit ${nbdkit_flags--r} -f -U - "$VMDKIT_PLUGIN" \
+  rm -f "$tmp/no-sock"
+  timeout 60 nbdkit ${nbdkit_flags--r} -f -U "$tmp/no-sock" "$VMDKIT_PLUGIN" \
     server=127.0.0.1 port="$port" user=user vm=moref=$vm "$@" \
     --run 'nbdinfo --size "$uri"' > "$tmp/refused" 2>&1 || status=$?
   if test "$status" -eq 0 || test "$status" -eq 124; then
