@@ -229,7 +229,7 @@ disable (const struct making *m, struct vmdk_error *err)
     if (access_disable (m->session, &m->entry->vm, m->entry->identity, &answer,
                         err)
         == -1) {
-      m->entry->owned = false;
+      m->entry->owned = m->entry->left;
       outcome = judge (m, &answer, &nr_lost, err);
     }
     if (outcome == GOT)

@@ -137,8 +137,10 @@ get_ticket (struct nfc_keeper *keeper, struct nfc_ticket *ticket,
     return 0;
   }
   kind = fault->error.kind;
-  return nfc_blame (
-    fault, kind == ERR_DENIED || kind == ERR_MISSING ? NFC_TICKET : NFC_LOST);
+  return nfc_blame (fault, kind == ERR_DENIED || kind == ERR_MISSING
+                               || kind == ERR_UNSUPPORTED
+                             ? NFC_TICKET
+                             : NFC_LOST);
 }
 
 static int

@@ -27,7 +27,8 @@ struct nfc_ticket {
 
 /* Asked for once for every connection, just before it is made: a ticket opens
  * one.  May be called from any thread, by one at a time.  A failure of the
- * kind ERR_DENIED or ERR_MISSING is final, after others it is asked again.
+ * kind ERR_DENIED, ERR_MISSING or ERR_UNSUPPORTED is final, after others it is
+ * asked again.
  */
 struct nfc_ticket_office {
   int (*ticket) (void *opaque, bool writable, struct nfc_ticket *ticket,
