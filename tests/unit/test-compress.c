@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -291,7 +292,7 @@ test_giant_buffer (void **state)
 struct borrower {
   struct inflater_pool *pool;
   size_t memory;
-  _Atomic size_t *held;
+  atomic_size_t *held;
 };
 
 static void *
@@ -306,10 +307,10 @@ borrow_often (void *opaque)
 
     if (!inflater)
       return opaque;
-    held = (*b->held += b->memory);
+    held = atomic_fetch_add (b->held, b->memory) + b->memory;
     if (held > LIMIT && held != GIANT) /* the giant is always alone */
       return opaque;
-    *b->held -= b->memory;
+    atomic_fetch_sub (b->held, b->memory);
     inflater_put (inflater);
   }
   return NULL;
@@ -322,7 +323,7 @@ static void
 test_memory (void **state)
 {
   enum { N = 6 };
-  _Atomic size_t held = 0;
+  atomic_size_t held = 0;
   struct vmdk_error err;
   struct inflater_pool *pool = inflater_pool_new (LIMIT, &err);
   struct borrower borrowers[N];

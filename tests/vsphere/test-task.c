@@ -143,8 +143,8 @@ static void
 test_snapshot_found (void **state)
 {
   static const char *const faults[] = {
-    "\"nth\": 1, \"method\": \"RetrieveProperties\", \"do\": \"fault\", "
-    "\"type\": \"ManagedObjectNotFound\"",
+    ("\"nth\": 1, \"method\": \"RetrieveProperties\", \"do\": \"fault\", "
+     "\"type\": \"ManagedObjectNotFound\""),
     "\"method\": \"RetrieveProperties\", \"do\": \"late-close\"",
     "\"method\": \"CreateSnapshot_Task\", \"do\": \"late-close\"",
   };
