@@ -366,9 +366,6 @@ check_writable (const struct chain_rules *rules, const struct link *top,
              : 0;
 }
 
-/* The operator may know of no child, so he is told, also when whoever called
- * goes on without writing.
- */
 static int
 check_no_child (const struct link *top, const struct vmdk_log *log,
                 struct vmdk_error *err)
@@ -377,9 +374,7 @@ check_no_child (const struct link *top, const struct vmdk_log *log,
                                log, err)
       == 0)
     return 0;
-  fail_prefix (err, "%s", NAME (top->name));
-  log_warning (log, "%s", err->text);
-  return -1;
+  return fail_prefix (err, "%s", NAME (top->name));
 }
 
 /* Whether to go on although ERR is wrong with the chain from LINK on. */

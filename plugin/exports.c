@@ -174,14 +174,16 @@ open_disk (struct export *export, struct vmdk_error *err)
   return disk_open (exports.store, export->name, exports.flags, &rules, err);
 }
 
-/* For writing, if that is wanted and can be. */
+/* For writing, if that is wanted and can be.  Who did not say -r is told why
+ * it cannot.
+ */
 static void
 open_as_it_can (struct export *export, struct vmdk_error *err)
 {
   export->disk = open_disk (export, err);
   if (!export->disk && export->writable && err->kind == ERR_READ_ONLY) {
-    log_debug (&exports.rules->open.log, LOG_OPEN, "%s: serving it read-only",
-               err->text);
+    log_warning (&exports.rules->open.log, "%s: serving it read-only",
+                 err->text);
     export->writable = false;
     export->disk = open_disk (export, err);
   }

@@ -135,6 +135,8 @@ for protected in disk.vmdk disk-s001.vmdk; do
     --run 'nbdinfo "$uri"; nbdcopy "$uri" - | sha256sum' > info 2> log ||
     fail "$protected: $(cat log)"
   grep -q 'is_read_only: true' info || fail "$protected: $(cat info)"
+  grep -q "warning: .*$protected.*: serving it read-only" log ||
+    fail "$protected is silent: $(cat log)"
   grep -q "^$(sum_file raw)" info || fail "$protected: content"
   test "$(ls -l --time-style=full-iso modes; cksum modes/*)" = "$before" ||
     fail "$protected: changed"
