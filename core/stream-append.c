@@ -183,7 +183,7 @@ choose_directory (struct stream_appender *a, uint64_t *directory,
   const uint64_t last = a->index->directory_offset;
   uint8_t marker[STREAM_MARKER_SIZE];
   struct stream_marker m;
-  bool spare;
+  bool spare = false;
 
   *directory = last;
   *next = a->end.next;
