@@ -55,8 +55,8 @@ struct rename_rules {
  *
  * Both names are there for a moment, so a crash leaves a whole disk under one
  * of them at least; the same call then finishes what was begun.  So the file
- * system must have hard links, and be the same for both: ERR_UNSUPPORTED
- * else.
+ * system must be the same for both, and have hard links if there is more than
+ * one file beside the descriptor: ERR_UNSUPPORTED else.
  */
 extern int disk_rename (struct store *store, const char *name,
                         struct store *to, const char *to_name,

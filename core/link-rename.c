@@ -6,6 +6,10 @@
  * last; then the old ones go, the descriptor last again.  So whatever
  * interrupts it, there is a whole disk under one name or under both, and as
  * long as the old descriptor is there the same call can be made again.
+ *
+ * Where a file cannot have two names, only the disk of one file beside the
+ * descriptor, or of none, is renamed: the new descriptor is made first, and
+ * when the file gets its new name, at once, the old one no longer counts.
  */
 
 #include <config.h>
@@ -35,9 +39,11 @@ struct renaming {
   struct file_list files; /* old and new name; the descriptor is the last */
   bool embedded;          /* it is an extent's file too */
   bool begun;             /* by an earlier call, which was interrupted */
-  bool replaces;          /* the new descriptor, which such a call made */
-  struct link *holder;    /* owned; keeps the files locked */
-  char *aside;            /* owned; a file that was made and is to go */
+  bool moves;             /* files have one name */
+  bool written;        /* the new descriptor, by an earlier call that moves */
+  bool replaces;       /* the new descriptor, which such a call made */
+  struct link *holder; /* owned; keeps the files locked */
+  char *aside;         /* owned; a file that was made and is to go */
 };
 
 /* "disk" of "disk.vmdk" */
@@ -204,6 +210,63 @@ give_new_id (struct renaming *r, struct vmdk_error *err)
   return descriptor_set (r->new, "CID", text, err);
 }
 
+/* The one file beside the descriptor that gets another name.  NULL: there is
+ * none, or more.
+ */
+static const struct renamed_file *
+only_file (const struct renaming *r)
+{
+  const struct renamed_file *found = NULL;
+
+  for (size_t i = 0; i + 1 < r->files.len; i++) {
+    const struct renamed_file *file = &r->files.ptr[i];
+
+    if (keeps_name (r, file))
+      continue;
+    if (found)
+      return NULL;
+    found = file;
+  }
+  return found;
+}
+
+/* Give THERE the content IDs of the new descriptor. */
+static int
+take_ids (const struct renaming *r, struct descriptor *there)
+{
+  static const char *const keys[] = { "CID", "ddb.longContentID" };
+  struct vmdk_error ignored;
+
+  for (size_t i = 0; i < 2; i++) {
+    const char *value = descriptor_get (r->new, keys[i]);
+
+    if (value && descriptor_get (there, keys[i])
+        && descriptor_set (there, keys[i], value, &ignored) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* Whether an interrupted call that moves has made the new descriptor, THERE,
+ * and nothing else.  If the disk was written since, it is made once more.
+ */
+static bool
+waits_for_move (struct renaming *r, struct descriptor *there)
+{
+  const struct renamed_file *file = only_file (r);
+  struct vmdk_error ignored;
+
+  if (r->embedded || !file || !there
+      || files_is_there (r->store, file->old, &ignored) != 1
+      || files_is_there (r->to, file->new, &ignored) != 0)
+    return false;
+  r->written = same_text (there, r->new);
+  r->replaces = !r->written;
+  r->moves =
+    r->written || (take_ids (r, there) == 0 && same_text (there, r->new));
+  return r->moves;
+}
+
 /* Is the new name free, or what an interrupted call made? */
 static int
 check_target (struct renaming *r, struct vmdk_error *err)
@@ -217,6 +280,9 @@ check_target (struct renaming *r, struct vmdk_error *err)
     return exists;
   there = link_look (r->to, r->to_name, STORE_FROM_FILE, r->operation, NULL,
                      &ignored);
+  if (waits_for_move (r, there))
+    return 0;
+  r->replaces = false;
   progress = there ? find_progress (r) : NOTHING_MADE;
   r->begun = r->embedded
                ? same_file (r->store, r->name, r->to, r->to_name)
@@ -340,8 +406,9 @@ fill_aside (const struct renaming *r, struct media *media,
       || media_copy_permissions (media, r->holder->text, err) == -1
       || media_flush (media, err) == -1)
     return -1;
-  /* Unlike a renaming, linking overwrites nothing. */
+  /* Unlike a renaming, linking and moving overwrite nothing. */
   return r->replaces ? store_rename (r->to, r->aside, r->to_name, err)
+         : r->moves  ? store_move (r->to, r->aside, r->to, r->to_name, err)
                      : store_link (r->to, r->aside, r->to, r->to_name, err);
 }
 
@@ -362,6 +429,65 @@ remove_aside (const struct renaming *r, struct vmdk_error *err)
   return r->aside ? files_remove (r->to, r->aside, err) : 0;
 }
 
+/* -- Without second names ----------------------------------------------- */
+
+/* Of an embedded text the name of its own file does not matter. */
+static int
+move_embedded (struct renaming *r, struct vmdk_error *err)
+{
+  if (link_replace_text (r->holder, r->new, err) == -1
+      || store_flush (r->store, err) == -1)
+    return -1;
+  if (store_move (r->store, r->name, r->to, r->to_name, err) == -1)
+    return fail_prefix (err, "%s", NAME (r->to_name));
+  return store_flush (r->to, err);
+}
+
+/* From then on the new descriptor is the disk's. */
+static int
+move_file (struct renaming *r, const struct renamed_file *file,
+           struct vmdk_error *err)
+{
+  if (!r->written
+      && (write_descriptor (r, err) == -1 || store_flush (r->to, err) == -1))
+    return -1;
+  if (store_move (r->store, file->old, r->to, file->new, err) == -1) {
+    remove_or_warn (r, r->to_name);
+    return fail_prefix (err, "%s", NAME (file->new));
+  }
+  return store_flush (r->to, err);
+}
+
+static bool
+has_no_links (const struct vmdk_error *err)
+{
+  return err->kind == ERR_UNSUPPORTED && err->errnum != EXDEV;
+}
+
+static int
+move_names (struct renaming *r, struct vmdk_error *err)
+{
+  const struct renamed_file *file = only_file (r);
+
+  r->moves = true;
+  return r->embedded ? move_embedded (r, err) : move_file (r, file, err);
+}
+
+/* An embedded descriptor is the last file, and may be all. */
+static bool
+can_move (const struct renaming *r)
+{
+  return r->embedded ? r->files.len == 1 : only_file (r) != NULL;
+}
+
+static bool
+any (const bool *made, size_t count)
+{
+  while (count > 0 && !made[count - 1])
+    count--;
+  return count > 0;
+}
+
 static int
 make_new_names (struct renaming *r, struct vmdk_error *err)
 {
@@ -370,7 +496,12 @@ make_new_names (struct renaming *r, struct vmdk_error *err)
 
   if (!made)
     return fail_memory (err);
+  if (r->moves)
+    return move_names (r, err);
   result = link_files (r, made, err);
+  if (result == -1 && has_no_links (err) && can_move (r)
+      && !any (made, r->files.len))
+    return move_names (r, err);
   if (result == 0)
     result = r->embedded ? link_replace_text (r->holder, r->new, err)
                          : write_descriptor (r, err);

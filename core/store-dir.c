@@ -435,12 +435,14 @@ dir_rename (struct store *store, const char *from, const char *to,
 static int
 fail_link (struct vmdk_error *err, int errnum)
 {
-  if (errnum == EPERM || errnum == EOPNOTSUPP || errnum == ENOSYS
-      || errnum == EXDEV)
-    return fail (err, ERR_UNSUPPORTED, "%s",
-                 errnum == EXDEV ? "the new name is on another file system"
-                                 : "its file system has no hard links");
-  return fail_create (err, errnum);
+  if (errnum != EPERM && errnum != EOPNOTSUPP && errnum != ENOSYS
+      && errnum != EINVAL && errnum != EXDEV)
+    return fail_create (err, errnum);
+  fail (err, ERR_UNSUPPORTED, "%s",
+        errnum == EXDEV ? "the new name is on another file system"
+                        : "its file system has no hard links");
+  err->errnum = errnum;
+  return -1;
 }
 
 static int
@@ -461,6 +463,30 @@ dir_link (struct store *store, const char *name, struct store *to,
   if (linkat (source.parent, source.base, target.parent, target.base, 0) == -1)
     return fail_link (err, errno);
   return place_changed (&target, err);
+}
+
+static int
+dir_move (struct store *store, const char *name, struct store *to,
+          const char *to_name, struct vmdk_error *err)
+{
+  CLEANUP_PLACE struct place source = PLACE_EMPTY, target = PLACE_EMPTY;
+  struct stat st;
+
+  if (find_place ((struct store_dir *) store, name, &source, err) == -1)
+    return -1;
+  if (find_place ((struct store_dir *) to, to_name, &target, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to_name));
+  if (fstatat (source.parent, source.base, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return fail_open (err, errno);
+  if (check_type (&st, STORE_FROM_FILE, err) == -1)
+    return -1;
+  if (renameat2 (source.parent, source.base, target.parent, target.base,
+                 RENAME_NOREPLACE)
+      == -1)
+    return fail_link (err, errno);
+  if (place_changed (&target, err) == -1)
+    return -1;
+  return place_changed (&source, err);
 }
 
 static int
@@ -719,6 +745,7 @@ static const struct store_ops dir_ops = {
   .remove = dir_remove,
   .rename = dir_rename,
   .link = dir_link,
+  .move = dir_move,
   .flush = dir_flush,
   .close = dir_close,
 };

@@ -177,6 +177,22 @@ memory_link (struct store *store, const char *name, struct store *to,
   return add (target, to_name, steal_ptr (&bytes), err);
 }
 
+static int
+memory_move (struct store *store, const char *name, struct store *to,
+             const char *to_name, struct vmdk_error *err)
+{
+  struct store_memory *memory = (struct store_memory *) store;
+
+  if (store != to)
+    return fail (err, ERR_UNSUPPORTED, "another store");
+  {
+    LOCK_FOR_SCOPE (&memory->lock);
+    if (find (memory, to_name))
+      return fail_exists (err);
+  }
+  return memory_rename (store, name, to_name, err);
+}
+
 /* Sets *NAME to a copy, or to NULL at the end. */
 static int
 nth_name (struct store_memory *memory, size_t n, char **name,
@@ -233,6 +249,7 @@ static const struct store_ops memory_ops = {
   .remove = memory_remove,
   .rename = memory_rename,
   .link = memory_link,
+  .move = memory_move,
   .close = memory_close,
 };
 

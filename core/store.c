@@ -163,6 +163,22 @@ store_link (struct store *store, const char *name, struct store *to,
 }
 
 int
+store_move (struct store *store, const char *name, struct store *to,
+            const char *to_name, struct vmdk_error *err)
+{
+  if (check_inside (name, err) == -1)
+    return -1;
+  if (check_inside (to_name, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to_name));
+  if (check_changes (store, err) == -1 || check_changes (to, err) == -1)
+    return -1;
+  if (store->ops != to->ops || !store->ops->move)
+    return fail (err, ERR_UNSUPPORTED, "a file in %s cannot be moved to %s",
+                 NAME (store->name), NAME (to->name));
+  return store->ops->move (store, name, to, to_name, err);
+}
+
+int
 store_flush (struct store *store, struct vmdk_error *err)
 {
   return store->ops->flush ? store->ops->flush (store, err) : 0;

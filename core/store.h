@@ -90,6 +90,10 @@ struct store_ops {
   int (*link) (struct store *store, const char *name, struct store *to,
                const char *to_name, struct vmdk_error *err);
 
+  /* The file NAME becomes TO_NAME in TO, at once; otherwise as link. */
+  int (*move) (struct store *store, const char *name, struct store *to,
+               const char *to_name, struct vmdk_error *err);
+
   /* Make created, removed and renamed names durable. */
   int (*flush) (struct store *store, struct vmdk_error *err);
 
@@ -132,6 +136,9 @@ extern int store_rename (struct store *store, const char *from, const char *to,
                          struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4)));
 extern int store_link (struct store *store, const char *name, struct store *to,
+                       const char *to_name, struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
+extern int store_move (struct store *store, const char *name, struct store *to,
                        const char *to_name, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 2, 3, 4, 5)));
 extern int store_flush (struct store *store, struct vmdk_error *err)

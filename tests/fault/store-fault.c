@@ -425,6 +425,14 @@ fault_rename (struct store *s, const char *from, const char *to,
   return 0;
 }
 
+static bool no_links;
+
+void
+store_fault_forbid_links (bool forbidden)
+{
+  no_links = forbidden;
+}
+
 static int
 fault_link (struct store *s, const char *name, struct store *to,
             const char *to_name, struct vmdk_error *err)
@@ -433,8 +441,8 @@ fault_link (struct store *s, const char *name, struct store *to,
   LOCK_FOR_SCOPE (&store->lock);
   const struct name_entry *entry = find_name (&store->names, name);
 
-  if (s != to)
-    return fail (err, ERR_UNSUPPORTED, "another store");
+  if (s != to || no_links)
+    return fail (err, ERR_UNSUPPORTED, "no second names");
   if (check_fault (store, FAULT_NAMES, "link", err) == -1)
     return -1;
   if (!entry)
@@ -442,6 +450,25 @@ fault_link (struct store *s, const char *name, struct store *to,
   if (find_name (&store->names, to_name))
     return fail_errno (err, EEXIST, "link");
   change_name (store, OP_CREATE, to_name, NULL, entry->file);
+  return 0;
+}
+
+static int
+fault_move (struct store *s, const char *name, struct store *to,
+            const char *to_name, struct vmdk_error *err)
+{
+  struct fault_store *store = (struct fault_store *) s;
+  LOCK_FOR_SCOPE (&store->lock);
+
+  if (s != to)
+    return fail (err, ERR_UNSUPPORTED, "another store");
+  if (check_fault (store, FAULT_NAMES, "move", err) == -1)
+    return -1;
+  if (!find_name (&store->names, name))
+    return fail (err, ERR_MISSING, "no such file");
+  if (find_name (&store->names, to_name))
+    return fail_errno (err, EEXIST, "move");
+  change_name (store, OP_RENAME, name, to_name, 0);
   return 0;
 }
 
@@ -503,6 +530,7 @@ static const struct store_ops fault_ops = {
   .remove = fault_remove,
   .rename = fault_rename,
   .link = fault_link,
+  .move = fault_move,
   .flush = fault_flush_names,
   .close = fault_close,
 };

@@ -74,6 +74,9 @@ extern bool store_fault_flush_failed (struct store *store);
 /* ENOSPC for what would make a file larger than BYTES. */
 extern void store_fault_limit (struct store *store, uint64_t bytes);
 
+/* All stores from now on: a file has one name, as on FAT. */
+extern void store_fault_forbid_links (bool forbidden);
+
 /* How many changes were recorded; what failed and did nothing is not. */
 extern size_t store_fault_nr_ops (struct store *store);
 

@@ -233,6 +233,23 @@ test_rename (void **state)
                                                 .errnum_again = ENOENT });
 }
 
+/* Without hard links: what has a file or none beside the descriptor. */
+static void
+test_rename_by_moving (void **state)
+{
+  static const char *const flavours[] = { "flat", "sparse, small grains" };
+
+  (void) state;
+  store_fault_forbid_links (true);
+  for (size_t i = 0; i < 2; i++)
+    maintenance_check (&(struct maintenance){ .name = "rename by moving",
+                                              .flavour = flavours[i],
+                                              .run = rename_disk,
+                                              .top_after = NEW_NAME,
+                                              .errnum_again = ENOENT });
+  store_fault_forbid_links (false);
+}
+
 /* -- Removing ----------------------------------------------------------- */
 
 static int
@@ -317,7 +334,8 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_metadata), cmocka_unit_test (test_merge),
     cmocka_unit_test (test_rebase),   cmocka_unit_test (test_attach),
-    cmocka_unit_test (test_rename),   cmocka_unit_test (test_remove),
+    cmocka_unit_test (test_rename),
+    cmocka_unit_test (test_rename_by_moving),   cmocka_unit_test (test_remove),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

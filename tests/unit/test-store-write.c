@@ -218,6 +218,36 @@ test_link (void **state)
   }
 }
 
+/* As a renaming, but nothing is overwritten. */
+static void
+test_move (void **state)
+{
+  struct vmdk_error err;
+  int i;
+
+  (void) state;
+  for (i = 0; i < 2; i++) {
+    CLEANUP_STORE struct store *store = open_store (i);
+
+    create (store, "a", "aaa");
+    create (store, "b", "bbb");
+    assert_int_equal (store_move (store, "a", store, "b", &err), -1);
+    assert_error (&err, ERR_ARGUMENT, "exists already");
+    assert_int_equal (err.errnum, EEXIST);
+    assert_int_equal (store_move (store, "nothing", store, "d", &err), -1);
+    assert_error (&err, ERR_MISSING, "no such file");
+    assert_int_equal (store_move (store, "a", store, "../d", &err), -1);
+    assert_int_equal (err.kind, ERR_DENIED);
+    assert_holds (store, "a", "aaa");
+    assert_holds (store, "b", "bbb");
+    assert_int_equal (store_move (store, "a", store, "c", &err), 0);
+    assert_holds (store, "c", "aaa");
+    assert_null (store_open (store, "a", STORE_FROM_FILE, &err));
+    assert_int_equal (store_remove (store, "b", &err), 0);
+    assert_int_equal (store_remove (store, "c", &err), 0);
+  }
+}
+
 /* Who has a file open keeps it, whatever becomes of its name. */
 static void
 test_open_meanwhile (void **state)
@@ -465,6 +495,7 @@ main (void)
     cmocka_unit_test (test_create),
     cmocka_unit_test (test_rename),
     cmocka_unit_test (test_link),
+    cmocka_unit_test (test_move),
     cmocka_unit_test (test_open_meanwhile),
     cmocka_unit_test (test_names),
     cmocka_unit_test (test_cannot_change),
