@@ -21,6 +21,7 @@ attach (const struct pair *pair, const struct operation *operation)
                    &pair->new_parent, operation, &err)
       == -1)
     return tell_failure (pair->child.text, &err);
+  tell_outside (pair->child.text, pair->hint);
   if (settings.json)
     return print_json (json_pack (
       "{s:o, s:o, s:b}", "file", json_text (pair->child.text), "parent",

@@ -50,7 +50,10 @@ rebase (const struct pair *pair, const struct operation *operation)
                   : disk_rebase (child->store, child->name, child->flags,
                                  parent, operation, &copied, &err);
 
-  return r == -1 ? tell_failure (child->text, &err) : print (pair, copied);
+  if (r == -1)
+    return tell_failure (child->text, &err);
+  tell_outside (child->text, pair->hint);
+  return print (pair, copied);
 }
 
 static int

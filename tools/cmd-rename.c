@@ -11,6 +11,7 @@
 #include "link-edit.h"
 #include "link-files.h"
 #include "server.h"
+#include "tool-chain.h"
 #include "tool-files.h"
 
 static int children;
@@ -62,6 +63,8 @@ rename_disk (const struct place *from, const struct place *to, bool same,
     status = tell_failure (from->text, &err);
   else
     status = print_files (&report);
+  if (status == EXIT_DONE)
+    tell_outside (to->text, hint);
   if (status == EXIT_DONE && !children && report.nr_children > 0)
     tell_note ("%s still names its parent %s: vmdkit rebase --unsafe, or "
                "rename with --children, mends that",

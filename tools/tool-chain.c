@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "child.h"
 #include "disk.h"
@@ -42,6 +43,15 @@ pair_free (struct pair *pair)
   place_free (&pair->child);
   place_free (&pair->parent);
   free (pair->hint);
+}
+
+void
+tell_outside (const char *child, const char *hint)
+{
+  if (hint && strchr (hint, '/') && !settings.dry_run)
+    tell_note ("%s: its parent is in another folder, and is followed there "
+               "only with --allow-outside",
+               NAME (child));
 }
 
 /* -- New children ------------------------------------------------------- */
@@ -88,6 +98,7 @@ create (const struct pair *pair, const struct operation *operation)
                          pair->hint, &rules, &err)
       == -1)
     return tell_failure (pair->child.text, &err);
+  tell_outside (pair->child.text, pair->hint);
   if (settings.json)
     return print_json (json_pack (
       "{s:o, s:o, s:s, s:I}", "file", json_text (pair->child.text), "parent",

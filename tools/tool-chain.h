@@ -26,6 +26,11 @@ struct pair {
 extern int pair_find (struct pair *pair, const char *child,
                       const char *parent);
 extern void pair_free (struct pair *pair);
+
+/* CHILD has a parent of the name HINT now: if that is in another folder, say
+ * what it takes to read it.
+ */
+extern void tell_outside (const char *child, const char *hint);
 #define CLEANUP_PAIR __attribute__ ((cleanup (pair_free)))
 
 #endif /* VMDKIT_TOOL_CHAIN_H */

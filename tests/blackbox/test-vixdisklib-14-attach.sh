@@ -20,7 +20,10 @@ qemu-io -f vmdk -c 'write -P 3 0 4M' child2.vmdk > /dev/null
 
 # a redo log made elsewhere
 mkdir elsewhere
-vmdkit child child1.vmdk elsewhere/child1a.vmdk
+vmdkit child child1.vmdk elsewhere/child1a.vmdk 2> said
+grep -q 'child1a.vmdk: its parent is in another folder.*--allow-outside' said ||
+  fail "not said how to read it: $(cat said)"
+vmdkit info --allow-outside elsewhere/child1a.vmdk > said || fail "outside"
 qemu-io -f vmdk -c 'write -P 4 8M 1M' elsewhere/child1a.vmdk > /dev/null
 qemu-img convert -f vmdk -O raw elsewhere/child1a.vmdk wanted
 mv elsewhere/child1a.vmdk .
