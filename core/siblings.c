@@ -169,9 +169,11 @@ siblings_check_no_child (struct store *store, const char *name,
   const int r = store_list (store, visit, &search, &why);
   child = search.child;
   if (child)
-    return fail (
-      err, ERR_READ_ONLY,
-      "has a child %s: write to that, or to an overlay=", NAME (child));
+    return fail (err, ERR_READ_ONLY,
+                 "has a child %s, which would no longer fit: write to that or "
+                 "to another one (overlay=, vmdkit child), or commit or "
+                 "rebase %s first",
+                 NAME (child), NAME (child));
   if (search.too_many)
     log_warning (log,
                  "%s: its folder has more than %d files: not all were asked "

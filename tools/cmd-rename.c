@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "link-edit.h"
 #include "link-files.h"
@@ -79,10 +80,17 @@ find_and_rename (const char *old, const char *new,
 {
   CLEANUP_PLACE struct place from = { 0 }, to = { 0 };
   struct vmdk_error err;
+  struct stat st;
   CLEANUP_FREE char *hint = NULL;
 
   if (place_find (&from, old, &err) == -1)
     return tell_failure (old, &err);
+  if (stat (new, &st) == 0 && S_ISDIR (st.st_mode)) {
+    fail (&err, ERR_ARGUMENT,
+          "is a folder: say what the disk is to be called "
+          "in it");
+    return tell_failure (new, &err);
+  }
   if (place_find (&to, new, &err) == -1)
     return tell_failure (new, &err);
   if (to.folder || from.folder) {

@@ -65,6 +65,9 @@ vmdkit rename sub/child.vmdk child.vmdk
 
 # nothing is overwritten
 echo mine > taken.vmdk
+mkdir folder
+tool_fails 1 "folder: is a folder: say what" rename disk.vmdk folder
+rmdir folder
 tool_fails 1 "taken.vmdk: exists already" rename child.vmdk taken.vmdk
 test "$(cat taken.vmdk)" = mine || fail "overwritten"
 vmdkit create -q -t vmfs-thin thin.vmdk 1M

@@ -13,6 +13,10 @@
 
 #define COUNT(array) (sizeof (array) / sizeof (array)[0])
 
+#define HAS_CHILD                                                       \
+  "has a child c.vmdk, which would no longer fit: write to that or to " \
+  "another one (overlay=, vmdkit child), or commit or rebase c.vmdk first"
+
 static void
 put_base (void)
 {
@@ -85,8 +89,7 @@ test_hints (void **state)
   for (size_t i = 0; i < COUNT (cases); i++) {
     put_text ("c.vmdk", cases[i].text);
     if (cases[i].is_child)
-      assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to "
-                        "an overlay=");
+      assert_has_child ("base.vmdk: " HAS_CHILD);
     else {
       must_open ("base.vmdk", true);
       assert_int_equal (f.nr_warnings, 0);
@@ -121,8 +124,7 @@ test_kinds (void **state)
       disk_create_child (store, "c.vmdk", disk, "base.vmdk", &child, &f.err),
       0);
     disk_close (disk);
-    assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to "
-                      "an overlay=");
+    assert_has_child ("base.vmdk: " HAS_CHILD);
 
     /* A child of the child makes no difference to either. */
     must_open ("c.vmdk", true);
@@ -144,8 +146,7 @@ test_long_text (void **state)
   while (strlen (text) < sizeof text - 100)
     strcat (text, "RW 64 SPARSE \"another-extent-of-the-child-s001.vmdk\"\n");
   put_text ("c.vmdk", text);
-  assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to an "
-                    "overlay=");
+  assert_has_child ("base.vmdk: " HAS_CHILD);
 }
 
 /* A full folder: some of it is looked at, and the log says so.  The link's
@@ -173,8 +174,7 @@ test_many_files (void **state)
     put_text (name, "something");
   }
   put_text ("c.vmdk", CHILD ("0123abcd", "base.vmdk"));
-  assert_has_child ("base.vmdk: has a child c.vmdk: write to that, or to an "
-                    "overlay=");
+  assert_has_child ("base.vmdk: " HAS_CHILD);
 
   put_text ("c.vmdk", "something");
   must_open ("base.vmdk", true);
