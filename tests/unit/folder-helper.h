@@ -7,13 +7,15 @@
 #ifndef VMDKIT_TESTS_FOLDER_HELPER_H
 #define VMDKIT_TESTS_FOLDER_HELPER_H
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -42,18 +44,21 @@ make_folder (void **state)
 }
 
 static inline int
+remove_one (const char *path, const struct stat *st, int type,
+            struct FTW *where)
+{
+  (void) st;
+  (void) type;
+  (void) where;
+  return remove (path);
+}
+
+static inline int
 remove_folder (void **state)
 {
-  DIR *list = fdopendir (folder_fd);
-  struct dirent *entry;
-
   (void) state;
-  if (!list)
-    return -1;
-  while ((entry = readdir (list)))
-    unlinkat (folder_fd, entry->d_name, 0);
-  closedir (list);
-  return rmdir (folder);
+  close (folder_fd);
+  return nftw (folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline void

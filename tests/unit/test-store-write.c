@@ -8,9 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,50 +19,15 @@
 #include <unistd.h>
 
 #include "store.h"
-
-#include <cmocka.h> /* last: it has a macro called fail */
-
-static char folder[] = "/tmp/test-store-write-XXXXXX";
-static int folder_fd = -1;
-
-static void
-assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
-              const char *text)
-{
-  assert_string_equal (err->text, text);
-  assert_int_equal (err->kind, kind);
-}
+#include "folder-helper.h"
 
 static int
-make_folder (void **state)
+setup (void **state)
 {
-  (void) state;
-  if (!mkdtemp (folder))
-    return -1;
-  folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_fd == -1)
-    return -1;
+  assert_int_equal (make_folder (state), 0);
   assert_int_equal (mkdirat (folder_fd, "sub", 0700), 0);
   assert_int_equal (symlinkat ("sub", folder_fd, "sublink"), 0);
   return 0;
-}
-
-static int
-remove_one (const char *path, const struct stat *st, int type,
-            struct FTW *where)
-{
-  (void) st;
-  (void) type;
-  (void) where;
-  return remove (path);
-}
-
-static int
-remove_folder (void **state)
-{
-  (void) state;
-  close (folder_fd);
-  return nftw (folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct store *
@@ -506,5 +468,5 @@ main (void)
     cmocka_unit_test (test_dir_permissions),
   };
 
-  return cmocka_run_group_tests (tests, make_folder, remove_folder);
+  return cmocka_run_group_tests (tests, setup, remove_folder);
 }

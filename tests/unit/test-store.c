@@ -8,9 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,30 +20,7 @@
 #include <unistd.h>
 
 #include "store.h"
-
-#include <cmocka.h> /* last: it has a macro called fail */
-
-static char folder[] = "/tmp/test-store-XXXXXX";
-static int folder_fd = -1;
-
-static void
-assert_error (const struct vmdk_error *err, enum vmdk_error_kind kind,
-              const char *text)
-{
-  assert_string_equal (err->text, text);
-  assert_int_equal (err->kind, kind);
-}
-
-static void
-write_file (const char *name, const char *bytes, size_t count)
-{
-  const int fd =
-    openat (folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-  assert_int_not_equal (fd, -1);
-  assert_int_equal (write (fd, bytes, count), count);
-  assert_int_equal (close (fd), 0);
-}
+#include "folder-helper.h"
 
 static void
 make_socket (void)
@@ -62,14 +36,9 @@ make_socket (void)
 }
 
 static int
-make_folder (void **state)
+setup (void **state)
 {
-  (void) state;
-  if (!mkdtemp (folder))
-    return -1;
-  folder_fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_fd == -1)
-    return -1;
+  assert_int_equal (make_folder (state), 0);
   write_file ("plain", "plain", 5);
   assert_int_equal (mkdirat (folder_fd, "sub", 0700), 0);
   assert_int_equal (mkdirat (folder_fd, "sub/deep", 0700), 0);
@@ -82,24 +51,6 @@ make_folder (void **state)
   assert_int_equal (symlinkat ("nowhere", folder_fd, "dangling"), 0);
   assert_int_equal (symlinkat ("/dev/null", folder_fd, "nulllink"), 0);
   return 0;
-}
-
-static int
-remove_one (const char *path, const struct stat *st, int type,
-            struct FTW *where)
-{
-  (void) st;
-  (void) type;
-  (void) where;
-  return remove (path);
-}
-
-static int
-remove_folder (void **state)
-{
-  (void) state;
-  close (folder_fd);
-  return nftw (folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static const struct {
@@ -519,5 +470,5 @@ main (void)
     cmocka_unit_test (test_memory),
   };
 
-  return cmocka_run_group_tests (tests, make_folder, remove_folder);
+  return cmocka_run_group_tests (tests, setup, remove_folder);
 }
