@@ -250,7 +250,8 @@ cover_bits (uint64_t *covered, uint32_t start, uint32_t length)
 static int
 count_bytes (struct nfc_op *op)
 {
-  op->covered_bytes = calloc (div_round_up (op->count, 64), sizeof *op->covered_bytes);
+  op->covered_bytes =
+    calloc (div_round_up (op->count, 64), sizeof *op->covered_bytes);
   if (!op->covered_bytes)
     return -1;
   for (uint32_t s = 0; s < op->count / 512; s++)

@@ -145,8 +145,8 @@ ask_content (struct session *session, const char *version,
              struct vmdk_error *err)
 {
   CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
-  int result = call_content (session, version ? version : FIRST_VERSION,
-                             &answer, err);
+  int result =
+    call_content (session, version ? version : FIRST_VERSION, &answer, err);
 
   /* it is there in every version: a server that does not know it has left
    * the old ones behind
