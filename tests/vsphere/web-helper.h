@@ -24,6 +24,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cleanup.h"
+
 enum trick {
   GOOD,
   BUSY,        /* 503 */
@@ -77,7 +79,8 @@ struct web {
    * their connection after CUT bytes.
    */
   uint8_t put[WEB_MAX_PUT];
-  _Atomic size_t put_size, cut;
+  size_t put_size; /* both under lock */
+  _Atomic size_t cut;
   _Atomic unsigned nr_puts, nr_cuts;
 };
 
@@ -226,10 +229,12 @@ web_take_body (struct web *web, int fd, const char *request, size_t nr_bytes)
   const bool cut = web->nr_cuts > 0;
   size_t size = length ? strtoul (length + 18, NULL, 10) : 0;
   size_t got = nr_bytes - head;
+  /* a connection that was given up may still be read beside another one */
+  CLEANUP_FREE uint8_t *body = malloc (sizeof web->put);
 
-  if (size > sizeof web->put || got > size)
+  if (size > sizeof web->put || got > size || !body)
     abort ();
-  memcpy (web->put, request + head, got);
+  memcpy (body, request + head, got);
   web->nr_puts++;
   if (cut) {
     web->nr_cuts--;
@@ -239,14 +244,38 @@ web_take_body (struct web *web, int fd, const char *request, size_t nr_bytes)
       && !web_send (fd, "HTTP/1.1 100 Continue\r\n\r\n", 25))
     return false;
   while (got < size) {
-    const ssize_t n = recv (fd, web->put + got, size - got, 0);
+    const ssize_t n = recv (fd, body + got, size - got, 0);
 
     if (n <= 0)
       return false;
     got += (size_t) n;
   }
+  pthread_mutex_lock (&web->lock);
+  memcpy (web->put, body, got);
   web->put_size = got;
+  pthread_mutex_unlock (&web->lock);
   return !cut;
+}
+
+/* Whether the last PUT brought these bytes. */
+static inline bool
+web_was_put (struct web *web, const void *bytes, size_t count)
+{
+  bool same;
+
+  pthread_mutex_lock (&web->lock);
+  same = web->put_size == count && memcmp (web->put, bytes, count) == 0;
+  pthread_mutex_unlock (&web->lock);
+  return same;
+}
+
+static inline void
+web_forget_put (struct web *web)
+{
+  pthread_mutex_lock (&web->lock);
+  web->put_size = 0;
+  memset (web->put, 0, sizeof web->put);
+  pthread_mutex_unlock (&web->lock);
 }
 
 static inline void *
