@@ -52,12 +52,18 @@ take (bool quiesce, const struct task_watch *watch)
 }
 
 static void
-drop (const struct vim_ref *snapshot)
+drop_watched (const struct vim_ref *snapshot, const struct task_watch *watch)
 {
   struct vmdk_error err = { 0 };
 
-  if (snapshot_remove (session, &web, snapshot, NULL, &err) == -1)
+  if (snapshot_remove (session, &web, snapshot, watch, &err) == -1)
     fail_msg ("%s", err.text);
+}
+
+static void
+drop (const struct vim_ref *snapshot)
+{
+  drop_watched (snapshot, NULL);
 }
 
 static void
@@ -72,9 +78,7 @@ test_snapshot (void **state)
 
   (void) state;
   fake_control (&fake, "{\"switch\": {\"taskPolls\": 5}}");
-  snapshot = take (true, &watch);
-  assert_int_equal (seen.last, 100);
-  assert_true (seen.calls >= 5);
+  snapshot = take (true, NULL);
   assert_true (fake_has (&fake, "\"quiesced\": true"));
 
   /* the frozen file is now a parent of what the machine writes */
@@ -84,7 +88,9 @@ test_snapshot (void **state)
                        "[ds1] web/web-000001.vmdk");
   assert_int_equal (vm_read (session, &web, &vm, &err), 0);
   assert_int_equal (vm.disks.ptr[0].nr_links, 3);
-  drop (&snapshot);
+  drop_watched (&snapshot, &watch);
+  assert_int_equal (seen.last, 100);
+  assert_true (seen.calls >= 5);
   assert_true (fake_has (&fake, "\"snapshots\": {}"));
   /* not there any more: that is what was wanted */
   drop (&snapshot);
@@ -180,6 +186,21 @@ test_busy_and_consolidated (void **state)
   fake_assert_order (&fake, "snapshot-removed", "consolidated");
 }
 
+/* A snapshot that is being taken is waited for, or nobody would remove it. */
+static void
+test_not_cancelled (void **state)
+{
+  struct seen seen = { .stop_at = 1 };
+  const struct task_watch watch = { watch_progress, &seen };
+  struct vim_ref snapshot;
+
+  (void) state;
+  fake_control (&fake, "{\"switch\": {\"taskPolls\": 5}}");
+  snapshot = take (false, &watch);
+  assert_int_equal (fake_count (&fake, "cancel-task"), 0);
+  drop (&snapshot);
+}
+
 static void
 test_cancelled (void **state)
 {
@@ -189,13 +210,13 @@ test_cancelled (void **state)
   struct vim_ref snapshot;
 
   (void) state;
+  snapshot = take (false, NULL);
   fake_control (&fake, "{\"switch\": {\"taskPolls\": 1000}}");
-  assert_int_equal (
-    snapshot_take (session, &web, false, &watch, &snapshot, &err), -1);
+  assert_int_equal (snapshot_remove (session, &web, &snapshot, &watch, &err),
+                    -1);
   assert_error (&err, "stopped", ECANCELED);
   assert_int_equal (fake_count (&fake, "cancel-task"), 1);
   assert_int_equal (seen.calls, 3);
-  assert_true (fake_has (&fake, "\"snapshots\": {}"));
 }
 
 static void
@@ -373,6 +394,7 @@ main (void)
     each_test (test_snapshot_found),
     each_test (test_busy_and_consolidated),
     each_test (test_cancelled),
+    each_test (test_not_cancelled),
     each_test (test_network_away),
     each_test (test_changed),
     each_test (test_disks),
