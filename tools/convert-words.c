@@ -45,8 +45,8 @@ static int
 guess_raw (struct source *source, const char *text, bool *raw,
            struct vmdk_error *err)
 {
-  static const char *const raws[] = { ".raw", ".img", ".dd", ".bin", ".iso",
-                                      NULL };
+  static const char *const raws[] = { ".raw", ".img", ".dd",
+                                      ".bin", ".iso", NULL };
   static const char *const vmdks[] = { ".vmdk", ".ova", NULL };
   const struct place *place = &source->place;
   struct stat st;
