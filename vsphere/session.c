@@ -28,6 +28,7 @@
 
 /* Nobody waits for a server that does not answer to a farewell. */
 #define LOGOUT_SECONDS 10
+#define LOGOUT_TRIES 2
 
 struct session {
   struct soap_client *client;
@@ -217,10 +218,16 @@ logout (struct session *session)
   if (!session->password || !session->cookie)
     return;
   soap_begin (&request, "Logout", &session->services[SERVICE_SESSIONS]);
-  if (soap_call (session->client, session->about.api_version,
-                 secret_text (session->cookie), &request, &answer, &err)
-      == -1)
+  /* twice, for a session that stays counts against the server's limit */
+  for (int nr_tries = 0; nr_tries < LOGOUT_TRIES; nr_tries++) {
+    if (soap_call (session->client, session->about.api_version,
+                   secret_text (session->cookie), &request, &answer, &err)
+        == 0)
+      return;
     log_debug (&session->log, LOG_OPEN, "%s", err.text);
+    if (answer.fault.type[0])
+      return;
+  }
 }
 
 /* "vmware_soap_session=..." or only what follows; what browsers show behind a

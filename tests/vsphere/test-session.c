@@ -158,6 +158,21 @@ test_refused_is_final (void **state)
   session_close (session);
 }
 
+/* A farewell that is lost is said again. */
+static void
+test_logout_lost (void **state)
+{
+  struct session *session = fake_session (&fake);
+  const size_t before = fake_count (&fake, "logout");
+
+  (void) state;
+  fake_control (&fake, "{\"fault\": {\"method\": \"Logout\", "
+                       "\"do\": \"close\"}}");
+  session_close (session);
+  assert_int_equal (fake_count (&fake, "logout"), before + 1);
+  assert_true (fake_has (&fake, "\"sessions\": 0"));
+}
+
 /* Old versions of the API may be gone. */
 static void
 test_other_version (void **state)
@@ -319,6 +334,7 @@ main (void)
     cmocka_unit_test (test_renewed_once),
     cmocka_unit_test (test_refused_is_final),
     cmocka_unit_test (test_other_version),
+    cmocka_unit_test (test_logout_lost),
     cmocka_unit_test (test_renewed_by_one),
     cmocka_unit_test (test_renew_for_others),
     cmocka_unit_test (test_kept_alive),
