@@ -146,11 +146,37 @@ ref_list_free (struct ref_list *list)
 }
 #define CLEANUP_REF_LIST __attribute__ ((cleanup (ref_list_free)))
 
+#define UUID_SIZE 37
+
+/* As servers search for it: small letters, and dashes in their places.  VMX
+ * files have "42 01 02 ...", others nothing between the digits.  False: this
+ * is something else.
+ */
+static bool
+canonical_uuid (char out[UUID_SIZE], const char *text)
+{
+  size_t n = 0;
+
+  for (; *text; text++) {
+    if (*text == ' ' || *text == '-')
+      continue;
+    if (!isxdigit ((unsigned char) *text) || n == UUID_SIZE - 1)
+      return false;
+    if (n == 8 || n == 13 || n == 18 || n == 23)
+      out[n++] = '-';
+    out[n++] = (char) tolower ((unsigned char) *text);
+  }
+  out[n] = '\0';
+  return n == UUID_SIZE - 1;
+}
+
 static int
-find_by_uuid (struct session *session, const char *uuid, struct vim_ref *ref,
+find_by_uuid (struct session *session, const char *text, struct vim_ref *ref,
               struct vmdk_error *err)
 {
   CLEANUP_REF_LIST struct ref_list found = VECTOR_EMPTY;
+  char canonical[UUID_SIZE];
+  const char *uuid = canonical_uuid (canonical, text) ? canonical : text;
 
   if (find_uuids (session, uuid, false, &found, err) == -1)
     return -1;
