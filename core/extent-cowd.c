@@ -268,7 +268,7 @@ static const struct grain_writer_rules cowd_writer = {
 
 static int
 start_writer (struct cowd *cowd, const struct cowd_header *h,
-              struct vmdk_error *err)
+              uint64_t disk_offset, struct vmdk_error *err)
 {
   struct media *media = cowd->extent.media;
   const bool is_cut = sectors_to_bytes (h->free_sector) > media->size;
@@ -284,8 +284,10 @@ start_writer (struct cowd *cowd, const struct cowd_header *h,
                  "cannot be written: COWD header: freeSector %" PRIu32
                  " is beyond the end of the file, byte %" PRIu64,
                  h->free_sector, media->size);
-  if (h->unclean_shutdown
-      && table_check_recover (&cowd->index, least, &next, err) == -1)
+  if ((h->unclean_shutdown
+         ? table_check_recover (&cowd->index, least, &next, err)
+         : table_check_look (&cowd->index, disk_offset, err))
+      == -1)
     return -1;
   if (grain_writer_init (&cowd->writer, &cowd->index, &cowd_writer, next,
                          MAX_FILE_SIZE, err)
@@ -471,7 +473,8 @@ extent_cowd_open (const struct extent_source *source, struct vmdk_error *err)
   set_layout (cowd, &header);
   if (grain_index_init (&cowd->index, err) == -1)
     return NULL;
-  if (source->writable && start_writer (cowd, &header, err) == -1)
+  if (source->writable
+      && start_writer (cowd, &header, source->disk_offset, err) == -1)
     return NULL;
   return steal_ptr (&extent);
 }

@@ -407,14 +407,17 @@ check_writable (struct extent_sparse *sparse, struct vmdk_error *err)
 
 /* After a crash: bring the tables in order, find where the grains end. */
 static int
-start_writer (struct extent_sparse *sparse, struct vmdk_error *err)
+start_writer (struct extent_sparse *sparse, uint64_t disk_offset,
+              struct vmdk_error *err)
 {
   const struct sparse_header *h = &sparse->header;
   const uint64_t least = sparse->index.metadata_end;
   uint64_t next = max_u64 (sparse->common.media->size, least);
 
-  if (h->unclean_shutdown
-      && table_check_recover (&sparse->index, least, &next, err) == -1)
+  if ((h->unclean_shutdown
+         ? table_check_recover (&sparse->index, least, &next, err)
+         : table_check_look (&sparse->index, disk_offset, err))
+      == -1)
     return -1;
   if (grain_writer_init (&sparse->writer, &sparse->index, &writer_rules, next,
                          MAX_FILE_SIZE, err)
@@ -470,7 +473,7 @@ extent_sparse_open (const struct extent_source *source, struct vmdk_error *err)
     return NULL;
   if (source->writable
       && (check_writable (sparse, err) == -1
-          || start_writer (sparse, err) == -1))
+          || start_writer (sparse, source->disk_offset, err) == -1))
     return NULL;
   return steal_ptr (&extent);
 }

@@ -26,6 +26,7 @@ struct check {
   struct grain_index *index;
   struct room_map *map;
   struct walked_table *table;
+  bool only_look;      /* damage stays, and costs what depends on it */
   uint64_t end;        /* bytes: of the last grain or table so far */
   uint64_t nr_missing; /* tables that have no redundant copy */
   uint64_t nr_fixed;   /* redundant tables rewritten */
@@ -54,6 +55,8 @@ take_copy (struct check *check, const struct walked_copy *copy,
 {
   const struct grain_index *index = check->index;
 
+  if (copy->is_bad && check->only_look)
+    return 0;
   if (copy->is_bad) {
     *err = copy->bad;
     return fail_unrepaired (err);
@@ -85,6 +88,22 @@ fix_mirror (struct check *check, struct vmdk_error *err)
                        size, table->mirror.offset, err);
 }
 
+/* Of a file that was closed cleanly both are the same. */
+static int
+compare_mirror (const struct check *check, struct vmdk_error *err)
+{
+  const struct walked_table *table = check->table;
+
+  if (!table->primary.entries || !table->mirror.entries
+      || memcmp (table->primary.entries, table->mirror.entries,
+                 check->index->table_bytes)
+           == 0)
+    return 0;
+  fail (err, ERR_DAMAGED, "grain table %" PRIu64 " differs from its copy",
+        table->nr);
+  return fail_unrepaired (err);
+}
+
 static int
 check_table (struct check *check, bool fix, struct vmdk_error *err)
 {
@@ -93,6 +112,8 @@ check_table (struct check *check, bool fix, struct vmdk_error *err)
   if (take_copy (check, &table->primary, err) == -1
       || take_copy (check, &table->mirror, err) == -1)
     return -1;
+  if (check->only_look)
+    return compare_mirror (check, err);
   if (table->primary.entries)
     return fix ? fix_mirror (check, err) : 0;
   fail (err, ERR_DAMAGED,
@@ -102,18 +123,33 @@ check_table (struct check *check, bool fix, struct vmdk_error *err)
 
 /* -- Grains ------------------------------------------------------------- */
 
+/* How much room GRAIN takes, which begins at OFFSET.  Of the last one only
+ * what the extent has of it is ever written in place.
+ */
+static uint64_t
+room_of (const struct check *check, uint64_t grain, uint64_t offset)
+{
+  const struct extent *extent = check->index->extent;
+  const uint64_t size = check->index->grain_size;
+  const uint64_t start = grain << check->index->grain_shift;
+  const uint64_t room = min_u64 (size, extent->media->size - offset);
+
+  if (!check->only_look || start >= extent->size)
+    return room;
+  return min_u64 (room, extent->size - start);
+}
+
 static int
 check_entry (struct check *check, uint64_t grain, uint64_t entry,
              struct vmdk_error *err)
 {
   struct grain_index *index = check->index;
-  const uint64_t size = index->extent->media->size;
   uint64_t offset = 0;
 
   switch (index->rules->classify (index, grain, entry, &offset)) {
   case RUN_DATA:
     check->end = max_u64 (check->end, offset + index->grain_size);
-    if (take (check, offset, min_u64 (index->grain_size, size - offset)))
+    if (take (check, offset, room_of (check, grain, offset)))
       return 0;
     fail (err, ERR_DAMAGED,
           "grain %" PRIu64 " shares its place, byte %" PRIu64
@@ -121,6 +157,8 @@ check_entry (struct check *check, uint64_t grain, uint64_t entry,
           grain, offset);
     return fail_unrepaired (err);
   case RUN_DAMAGED:
+    if (check->only_look)
+      return 0;
     index->rules->explain (index, grain, entry, err);
     return fail_unrepaired (err);
   case RUN_ABSENT:
@@ -139,8 +177,9 @@ check_entries (struct check *check, struct vmdk_error *err)
   const struct walked_table *table = check->table;
   const uint64_t first = table->nr << index->table_shift;
 
-  for (uint64_t i = 0;
-       i < index->entries_per_table && first + i < index->nr_grains; i++) {
+  for (uint64_t i = 0; table->primary.entries && i < index->entries_per_table
+                       && first + i < index->nr_grains;
+       i++) {
     const uint64_t entry = grain_entry_load (index, table->primary.entries, i);
 
     if (entry != 0 && check_entry (check, first + i, entry, err) == -1)
@@ -269,6 +308,40 @@ table_check_recover (struct grain_index *index, uint64_t least, uint64_t *next,
                  " redundant grain tables in line after a crash",
                  NAME (index->extent->name), check.nr_fixed);
   *next = check.end;
+  return 0;
+}
+
+/* -- Before a clean file is written ------------------------------------- */
+
+/* Opening must not wait for more. */
+#define MAX_LOOKED_AT (UINT64_C (8) << 20)  /* bytes of tables */
+#define MAX_LOOKED_IN (UINT64_C (32) << 30) /* of the file */
+#define MAX_END (UINT64_C (128) << 30)      /* of the extent in its link */
+
+int
+table_check_look (struct grain_index *index, uint64_t disk_offset,
+                  struct vmdk_error *err)
+{
+  const uint64_t size = index->extent->media->size;
+  CLEANUP_ROOM_MAP struct room_map *map = NULL;
+  CLEANUP_FREE struct walked_table *table = NULL;
+  struct check check = { .index = index, .only_look = true };
+
+  if (index->nr_tables > MAX_LOOKED_AT / index->table_bytes
+      || size > MAX_LOOKED_IN || disk_offset + index->extent->size > MAX_END)
+    return 0;
+  check.map = map = room_map_new (size, SECTOR_SIZE, 0, err);
+  if (!map)
+    return -1;
+  check.table = table = malloc (sizeof *table);
+  if (!table)
+    return fail_memory (err);
+  for (uint64_t i = 0; i < room_map_nr_windows (map); i++) {
+    room_map_turn (map, i);
+    if (walk (&check, false, false, err) == -1
+        || walk (&check, true, false, err) == -1)
+      return -1;
+  }
   return 0;
 }
 
