@@ -246,7 +246,9 @@ is_enough (const struct nfc_keeper *keeper, const struct attempts *attempts)
   const struct nfc_times *times = &keeper->settings.times;
 
   if (!keeper->was_open)
-    return attempts->failures > FIRST_RETRIES;
+    /* a host that says nothing is waited for twice, not four times */
+    return attempts->failures > FIRST_RETRIES
+           || nfc_clock () - attempts->began >= 2 * (int64_t) times->step;
   if (attempts->locked > LOCK_RETRIES)
     return true;
   return attempts->failures >= times->attempts

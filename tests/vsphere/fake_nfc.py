@@ -70,6 +70,7 @@ class Options:
         self.tag = ""  # close, or complete: what a host does that knows none
         self.handshake = ""  # error: a classic error instead of a version;
         #                      newer: unless it is the newer version
+        self.mute = 0  # no greeting
         self.end = ""  # silent: no answer to the end of a session
         self.second_certificate = 0  # within the second TLS
         self.session = ""  # refuse: sizes of buffers
@@ -378,6 +379,8 @@ class Host:
 
     def greet(self):
         o = self.options
+        if o.mute:
+            self.channel.read(1)
         items = (["SSL Required"] if o.ssl else []) + \
             ["ServerDaemonProtocol:SOAP", "MKSDisplayProtocol:VNC ",
              "VMXARGS supported"] + \

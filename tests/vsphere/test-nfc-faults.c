@@ -417,6 +417,24 @@ test_hosts_of_all_ages (void **state)
   }
 }
 
+/* Whoever waits for a disk does not wait for long. */
+static void
+test_mute_host (void **state)
+{
+  struct nfc_settings settings = host_settings (true);
+  enum nfc_reason reason;
+  struct vmdk_error err;
+
+  (void) state;
+  settings.times.step = 200;
+  host_set (&host, "mute", "1");
+  assert_null (host_open (&host, &settings, false, &reason, &err));
+  assert_int_equal (reason, NFC_LOST);
+  assert_non_null (
+    strstr (err.text, "waiting for a greeting: the host does not answer"));
+  assert_int_equal (host_counted (&host, "connections"), 2);
+}
+
 static void
 test_no_host (void **state)
 {
@@ -586,6 +604,7 @@ main (void)
     cmocka_unit_test_setup (test_certificate_refused, clear),
     cmocka_unit_test_setup (test_ticket_refused, clear),
     cmocka_unit_test_setup (test_hosts_of_all_ages, clear),
+    cmocka_unit_test_setup (test_mute_host, clear),
     cmocka_unit_test_setup (test_no_host, clear),
     cmocka_unit_test_setup (test_cuts, clear),
     cmocka_unit_test_setup (test_many_losses, clear),
