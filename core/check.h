@@ -28,8 +28,8 @@
  *   grains that share their room    left alone: one of them is lost
  *
  * What can be read before a repair reads the same after it and at each moment
- * between, but where the primary table was found to be the wrong one; it can
- * be undone (repair.h).
+ * between, but where the primary table was found to be the wrong one, or a
+ * stream's directory names nothing; it can be undone (repair.h).
  */
 
 #ifndef VMDKIT_CHECK_H

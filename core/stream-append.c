@@ -78,6 +78,7 @@ int
 stream_appender_init (struct stream_appender *a, struct vmdk_error *err)
 {
   a->extent = a->index->extent;
+  a->interrupted = a->end.begun;
   if (check_kind (a, err) == -1)
     return -1;
   pthread_mutex_init (&a->end.lock, NULL);
@@ -429,6 +430,49 @@ write_end (struct stream_appender *a, uint64_t *end, uint64_t *directory,
   if (media_pwrite (a->extent->media, last, sizeof last, *end, err) == -1)
     return -1;
   *end += sizeof last;
+  return 0;
+}
+
+static int
+is_directory_empty (const struct stream_appender *a, bool *empty,
+                    struct vmdk_error *err)
+{
+  const uint64_t size = directory_size (a);
+  const size_t piece = min_u64 (size, PIECE_SIZE);
+  CLEANUP_FREE uint8_t *bytes = malloc (piece);
+
+  if (!bytes)
+    return fail_memory (err);
+  *empty = true;
+  for (uint64_t done = 0; *empty && done < size; done += piece) {
+    const size_t n = min_u64 (piece, size - done);
+
+    if (media_pread (a->extent->media, bytes, n,
+                     a->index->directory_offset + done, err)
+        == -1)
+      return -1;
+    *empty = bytes_are_zero (bytes, n);
+  }
+  return 0;
+}
+
+int
+stream_appender_show_empty (struct stream_appender *a, struct vmdk_error *err)
+{
+  struct changed_table *table;
+  bool empty = false;
+
+  if (!a->interrupted || !has_begun (a))
+    return 0;
+  if (is_directory_empty (a, &empty, err) == -1)
+    return -1;
+  if (!empty)
+    return 0;
+  table = get_table (a, 0, err);
+  if (!table)
+    return -1;
+  table_changes_set (a->index->changes, table, 0, 0);
+  table_changes_put (a->index->changes, table);
   return 0;
 }
 

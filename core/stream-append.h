@@ -53,6 +53,7 @@ struct stream_appender {
   bool has_footer; /* the header said that the directory is at the end, and
                       the index has the footer's */
 
+  bool interrupted; /* a writer before us did not finish */
   struct extent *extent;
   struct deflater_pool *deflaters;
   struct grain_writer tables; /* its in_use is held by whoever stores */
@@ -92,6 +93,14 @@ extern int stream_appender_store (struct stream_appender *appender,
 extern int stream_appender_forget (struct stream_appender *appender,
                                    uint64_t grain, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3)));
+
+/* What was stored has been flushed.  Grains that an interrupted writer left
+ * and no table names make a stream without any table look like one that has
+ * lost its directory: then it gets an empty one.  Flush again.
+ */
+extern int stream_appender_show_empty (struct stream_appender *appender,
+                                       struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2)));
 
 /* What was stored has been flushed: make the file a whole stream, durably.
  * Writing can begin again.

@@ -566,7 +566,9 @@ stream_writer_flush (struct stream_writer *w, struct vmdk_error *err)
 int
 stream_writer_finish (struct stream_writer *w, struct vmdk_error *err)
 {
-  if (stream_writer_flush (w, err) == -1)
+  if (stream_writer_flush (w, err) == -1
+      || stream_appender_show_empty (&w->out, err) == -1
+      || grain_extent_flush (w->extent, err) == -1)
     return -1;
   return stream_appender_finish (&w->out, err);
 }

@@ -15,6 +15,7 @@
 
 #include "extent-helper.h"
 #include "disk-helper.h"
+#include "check.h"
 #include "create.h"
 #include "sparse-header.h"
 #include "stream-marker.h"
@@ -442,6 +443,31 @@ test_unfinished (void **state)
   assert_holds (disk, model, SIZE);
 }
 
+/* Grains that were never flushed stay forgotten: no repair brings them back,
+ * though nothing but zeros was written since.
+ */
+static void
+test_unfinished_and_empty (void **state)
+{
+  const struct operation operation = { .rules = { .open = f.rules } };
+  struct check_result result;
+
+  (void) state;
+  write_random (0, 3 * GRAIN);
+  write_random (3 * GRAIN, GRAIN);
+  copy_file ("crash.vmdk");
+  disk_close (disk);
+  disk = open_disk ("crash.vmdk", true);
+  assert_int_equal (disk_zero (disk, SIZE, 0, 0, &f.err), 0);
+  finish ();
+  assert_int_equal (disk_check (store, "crash.vmdk", STORE_FROM_FILE,
+                                &operation, &(struct check_options){ 0 },
+                                &result, &f.err),
+                    0);
+  assert_int_equal (result.nr_errors, 0);
+  assert_int_equal (result.nr_leaks, 1);
+}
+
 /* While a stream is being written, what looks like its end is a guest's data,
  * or the work of a writer who did not come to the header.
  */
@@ -857,6 +883,8 @@ main (void)
     cmocka_unit_test_setup_teardown (test_false_footer, setup, teardown),
     cmocka_unit_test_setup_teardown (test_untouched, setup, teardown),
     cmocka_unit_test_setup_teardown (test_unfinished, setup, teardown),
+    cmocka_unit_test_setup_teardown (test_unfinished_and_empty, setup,
+                                     teardown),
     cmocka_unit_test_setup_teardown (test_sequential, setup, teardown),
     cmocka_unit_test_setup_teardown (test_forward, setup, teardown),
     cmocka_unit_test_setup_teardown (test_front_counts, setup, teardown),
