@@ -324,6 +324,21 @@ first_transport (const struct wanted *w)
            : worked;
 }
 
+/* Whether or not another transport can: what is not permitted can be. */
+static void
+tell_failed (const struct wanted *w, enum transport transport,
+             const struct vmdk_error *err)
+{
+  const struct vmdk_log *log = &w->remote->log;
+
+  if (err->kind == ERR_DENIED)
+    log_warning (log, "%s: not by %s: %s", NAME (file_of (w)),
+                 transport_name (transport), err->text);
+  else
+    log_debug (log, LOG_OPEN, "%s: %s: %s", NAME (file_of (w)),
+               transport_name (transport), err->text);
+}
+
 static int
 open_by_any (const struct wanted *w, struct remote_disk *disk,
              struct vmdk_error *err)
@@ -345,8 +360,7 @@ open_by_any (const struct wanted *w, struct remote_disk *disk,
       return 0;
     }
     disk_reset (disk);
-    log_debug (&remote->log, LOG_OPEN, "%s: %s: %s", NAME (file_of (w)),
-               transport_name (transport), one.text);
+    tell_failed (w, transport, &one);
     add_failure (&all, &one, transport);
   }
   *err = all;

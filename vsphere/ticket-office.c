@@ -56,25 +56,51 @@ find_host (struct ticket_office *office, struct vim_ref *host,
 }
 
 static int
-build (struct ticket_office *office, bool writable,
-       struct soap_request *request, struct vmdk_error *err)
+ask_for_machine (struct ticket_office *office, struct soap_answer *answer,
+                 struct vmdk_error *err)
 {
+  CLEANUP_SOAP_REQUEST struct soap_request request = { 0 };
+
+  soap_begin (&request, "NfcGetVmFiles", &office->service);
+  soap_add_ref (&request, "vm", &office->vm);
+  return session_call (office->session, &request, answer, err);
+}
+
+static int
+ask_for_disk (struct ticket_office *office, const char *method,
+              struct soap_answer *answer, struct vmdk_error *err)
+{
+  CLEANUP_SOAP_REQUEST struct soap_request request = { 0 };
   struct vim_ref host;
   char key[16];
 
-  if (!writable) {
-    soap_begin (request, "NfcGetVmFiles", &office->service);
-    soap_add_ref (request, "vm", &office->vm);
-    return 0;
-  }
   if (find_host (office, &host, err) == -1)
     return -1;
   snprintf (key, sizeof key, "%d", (int) office->disk_key);
-  soap_begin (request, "NfcRandomAccessOpenDisk", &office->service);
-  soap_add_ref (request, "vm", &office->vm);
-  soap_add (request, "diskDeviceKey", key);
-  soap_add_ref (request, "hostForAccess", &host);
-  return 0;
+  soap_begin (&request, method, &office->service);
+  soap_add_ref (&request, "vm", &office->vm);
+  soap_add (&request, "diskDeviceKey", key);
+  soap_add_ref (&request, "hostForAccess", &host);
+  return session_call (office->session, &request, answer, err);
+}
+
+/* Who may not have all files of a machine may still be allowed to read this
+ * disk, which is another privilege.
+ */
+static int
+ask (struct ticket_office *office, bool writable, struct soap_answer *answer,
+     struct vmdk_error *err)
+{
+  struct vmdk_error ignored;
+
+  if (writable)
+    return ask_for_disk (office, "NfcRandomAccessOpenDisk", answer, err);
+  if (ask_for_machine (office, answer, err) == 0)
+    return 0;
+  if (err->kind != ERR_DENIED)
+    return -1;
+  return ask_for_disk (office, "NfcRandomAccessOpenReadonly", answer,
+                       &ignored);
 }
 
 /* A copy of a child's text, NULL where there is none. */
@@ -123,14 +149,12 @@ ticket_office_ask (void *opaque, bool writable, struct nfc_ticket *ticket,
                    struct vmdk_error *err)
 {
   struct ticket_office *office = opaque;
-  CLEANUP_SOAP_REQUEST struct soap_request request = { 0 };
   CLEANUP_SOAP_ANSWER struct soap_answer answer = { 0 };
 
   *ticket = (struct nfc_ticket){ 0 };
-  if (find_service (office, err) == -1
-      || build (office, writable, &request, err) == -1)
+  if (find_service (office, err) == -1)
     return -1;
-  if (session_call (office->session, &request, &answer, err) == -1)
+  if (ask (office, writable, &answer, err) == -1)
     return fail_prefix (err, "a ticket for %s",
                         writable ? "writing" : "reading");
   if (read_ticket (office, answer.value, ticket, err) == -1) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /* Tickets for port 902, which a vCenter or a host gives for one disk of one
- * machine: to read, for any of its files; to write, for the disk with a key.
+ * machine: to read, for any of its files, or where that is not permitted for
+ * the disk with a key; to write, for that disk.
  */
 
 #ifndef VMDKIT_TICKET_OFFICE_H

@@ -158,6 +158,35 @@ refused (void **state)
   stop ();
 }
 
+/* Who may not get all files may get the disk. */
+static void
+of_the_disk (void **state)
+{
+  struct ticket_office office;
+  struct nfc_ticket ticket;
+  char *journal;
+
+  (void) state;
+  start (NULL);
+  fake_control (&fake, "{\"fault\": {\"method\": \"NfcGetVmFiles\", "
+                       "\"do\": \"fault\", \"type\": \"NoPermission\"}}");
+  office = office_of ("vm-57");
+  ticket = ask (&office, false);
+  nfc_ticket_clear (&ticket);
+  journal = fake_journal (&fake);
+  assert_non_null (strstr (journal, "NfcRandomAccessOpenReadonly"));
+  free (journal);
+
+  /* the reason is the first one's */
+  fake_control (&fake, "{\"fault\": {\"method\": \"NfcGetVmFiles\", "
+                       "\"do\": \"fault\", \"type\": \"NoPermission\"}}");
+  fake_control (&fake,
+                "{\"fault\": {\"method\": \"NfcRandomAccessOpenReadonly\", "
+                "\"do\": \"fault\", \"type\": \"NotSupported\"}}");
+  assert_refused ("vm-57", false, ERR_DENIED, "NoPermission");
+  stop ();
+}
+
 /* An answer to METHOD that has INNER in it, the next time. */
 static void
 answer (const char *method, const char *inner)
@@ -248,8 +277,8 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (of_a_vcenter),   cmocka_unit_test (of_a_host),
     cmocka_unit_test (service_untold), cmocka_unit_test (refused),
-    cmocka_unit_test (not_a_ticket),   cmocka_unit_test (too_long),
-    cmocka_unit_test (no_host),
+    cmocka_unit_test (of_the_disk),    cmocka_unit_test (not_a_ticket),
+    cmocka_unit_test (too_long),       cmocka_unit_test (no_host),
   };
 
   fake_require ();
