@@ -280,7 +280,14 @@ first_that_can (void **state)
   fake_control (&fake, "{\"fault\": {\"method\": \"NfcGetVmFiles\", \"do\": "
                        "\"fault\", \"type\": \"NoPermission\", "
                        "\"count\": 100}}");
+  remote_disk_close (must_open (remote, WEB, "nbdssl")); /* for one disk */
+  fake_control (&fake,
+                "{\"fault\": {\"method\": \"NfcRandomAccessOpenReadonly\", "
+                "\"do\": \"fault\", \"type\": \"NoPermission\", "
+                "\"count\": 100}}");
+  heard[0] = '\0';
   remote_disk_close (must_open (remote, WEB, "https"));
+  assert_non_null (strstr (heard, "not by nbdssl: "));
   nr_tickets = fake_count (&fake, "ticket");
   fake_control (&fake, "{\"forget\": 0}");
   remote_disk_close (must_open (remote, WEB, "https"));
