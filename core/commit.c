@@ -32,6 +32,7 @@
 
 #include "cleanup.h"
 #include "commit.h"
+#include "deadline.h"
 
 #define DEFAULT_DELAY 1000 /* milliseconds */
 
@@ -95,15 +96,7 @@ committer_new (int (*commit) (void *who, struct vmdk_error *err), void *who,
 static void
 set_due (struct committer *committer)
 {
-  struct timespec *due = &committer->due;
-
-  clock_gettime (CLOCK_MONOTONIC, due);
-  due->tv_sec += committer->delay / 1000;
-  due->tv_nsec += committer->delay % 1000 * 1000000L;
-  if (due->tv_nsec >= 1000000000L) {
-    due->tv_nsec -= 1000000000L;
-    due->tv_sec++;
-  }
+  committer->due = deadline_after (committer->delay);
   pthread_cond_broadcast (&committer->changed);
 }
 

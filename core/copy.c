@@ -19,12 +19,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "checked.h"
 #include "cleanup.h"
 #include "copy.h"
+#include "deadline.h"
 
 /* More threads than that only get in each other's way. */
 #define MAX_THREADS 64
@@ -38,7 +38,7 @@
 #define ZERO_AT_ONCE (UINT64_C (1) << 30)
 
 /* Progress is told so often. */
-#define TICK_NS (100 * 1000 * 1000)
+#define TICK_MS 100
 
 enum slot_state {
   SLOT_FREE,
@@ -356,14 +356,8 @@ start_threads (struct copy *copy, pthread_t *threads, unsigned wanted,
 static void
 wait_a_tick (struct copy *copy)
 {
-  struct timespec until;
+  const struct timespec until = deadline_after (TICK_MS);
 
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_nsec += TICK_NS;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000;
-  }
   while (copy->nr_running > 0)
     if (pthread_cond_timedwait (&copy->ended, &copy->lock, &until) != 0)
       break;

@@ -266,21 +266,32 @@ grain_overwrite (struct grain_overwriter *writer, const void *buf,
   return write_and_mark (writer, buf, count, offset, NULL, err);
 }
 
+/* *needed: zeros have to be written. */
+static int
+check_zeros (struct grain_overwriter *writer, uint64_t count, uint64_t offset,
+             unsigned flags, const struct below *below, bool *needed,
+             struct vmdk_error *err)
+{
+  uint64_t nr_written = 0;
+
+  if (!(flags & ZERO_ADVICE)
+      && check_range (writer->index, count, offset, below, &nr_written, err)
+           == -1)
+    return -1;
+  *needed = nr_written > 0;
+  if (*needed && flags & ZERO_FAST)
+    return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
+  return 0;
+}
+
 int
 grain_overwrite_check (struct grain_overwriter *writer, uint64_t count,
                        uint64_t offset, unsigned flags,
                        const struct below *below, struct vmdk_error *err)
 {
-  uint64_t nr_written;
+  bool needed;
 
-  if (flags & ZERO_ADVICE)
-    return 0;
-  if (check_range (writer->index, count, offset, below, &nr_written, err)
-      == -1)
-    return -1;
-  if (nr_written > 0 && flags & ZERO_FAST)
-    return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
-  return 0;
+  return check_zeros (writer, count, offset, flags, below, &needed, err);
 }
 
 int
@@ -288,18 +299,11 @@ grain_overwrite_zero (struct grain_overwriter *writer, uint64_t count,
                       uint64_t offset, unsigned flags,
                       const struct below *below, struct vmdk_error *err)
 {
-  uint64_t nr_written;
+  bool needed;
 
-  if (flags & ZERO_ADVICE)
-    return 0;
-  if (check_range (writer->index, count, offset, below, &nr_written, err)
-      == -1)
+  if (check_zeros (writer, count, offset, flags, below, &needed, err) == -1)
     return -1;
-  if (nr_written == 0)
-    return 0;
-  if (flags & ZERO_FAST)
-    return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
-  return write_and_mark (writer, NULL, count, offset, below, err);
+  return needed ? write_and_mark (writer, NULL, count, offset, below, err) : 0;
 }
 
 int

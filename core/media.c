@@ -144,9 +144,13 @@ write_zeros (struct media *media, uint64_t offset, uint64_t count,
   return 0;
 }
 
-int
-media_punch (struct media *media, uint64_t offset, uint64_t count,
-             struct vmdk_error *err)
+/* Zeros by OP (NULL: cannot) or, unless it is to be FAST, by writing them.
+ */
+static int
+put_zeros (struct media *media,
+           int (*op) (struct media *media, uint64_t offset, uint64_t count,
+                      struct vmdk_error *err),
+           uint64_t offset, uint64_t count, bool fast, struct vmdk_error *err)
 {
   uint64_t end;
 
@@ -155,28 +159,8 @@ media_punch (struct media *media, uint64_t offset, uint64_t count,
     return -1;
   if (count == 0)
     return 0;
-  if (media->ops->punch) {
-    if (media->ops->punch (media, offset, count, err) == 0)
-      return 0;
-    if (err->kind != ERR_UNSUPPORTED)
-      return -1;
-  }
-  return write_zeros (media, offset, count, err);
-}
-
-int
-media_clear (struct media *media, uint64_t offset, uint64_t count, bool fast,
-             struct vmdk_error *err)
-{
-  uint64_t end;
-
-  if (check_write (media, offset, count, &end, err) == -1
-      || check_range (media, offset, count, err) == -1)
-    return -1;
-  if (count == 0)
-    return 0;
-  if (media->ops->clear) {
-    if (media->ops->clear (media, offset, count, err) == 0)
+  if (op) {
+    if (op (media, offset, count, err) == 0)
       return 0;
     if (err->kind != ERR_UNSUPPORTED)
       return -1;
@@ -184,6 +168,20 @@ media_clear (struct media *media, uint64_t offset, uint64_t count, bool fast,
   if (fast)
     return fail (err, ERR_UNSUPPORTED, "zeros would have to be written");
   return write_zeros (media, offset, count, err);
+}
+
+int
+media_punch (struct media *media, uint64_t offset, uint64_t count,
+             struct vmdk_error *err)
+{
+  return put_zeros (media, media->ops->punch, offset, count, false, err);
+}
+
+int
+media_clear (struct media *media, uint64_t offset, uint64_t count, bool fast,
+             struct vmdk_error *err)
+{
+  return put_zeros (media, media->ops->clear, offset, count, fast, err);
 }
 
 int

@@ -445,20 +445,30 @@ fail_link (struct vmdk_error *err, int errnum)
   return -1;
 }
 
+/* Where the file NAME is, and where it is to be. */
+static int
+find_both (struct store *store, const char *name, struct store *to,
+           const char *to_name, struct place *source, struct place *target,
+           struct vmdk_error *err)
+{
+  struct stat st;
+
+  if (find_place ((struct store_dir *) store, name, source, err) == -1)
+    return -1;
+  if (find_place ((struct store_dir *) to, to_name, target, err) == -1)
+    return fail_prefix (err, "new name %s", NAME (to_name));
+  if (fstatat (source->parent, source->base, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return fail_open (err, errno);
+  return check_type (&st, STORE_FROM_FILE, err);
+}
+
 static int
 dir_link (struct store *store, const char *name, struct store *to,
           const char *to_name, struct vmdk_error *err)
 {
   CLEANUP_PLACE struct place source = PLACE_EMPTY, target = PLACE_EMPTY;
-  struct stat st;
 
-  if (find_place ((struct store_dir *) store, name, &source, err) == -1)
-    return -1;
-  if (find_place ((struct store_dir *) to, to_name, &target, err) == -1)
-    return fail_prefix (err, "new name %s", NAME (to_name));
-  if (fstatat (source.parent, source.base, &st, AT_SYMLINK_NOFOLLOW) == -1)
-    return fail_open (err, errno);
-  if (check_type (&st, STORE_FROM_FILE, err) == -1)
+  if (find_both (store, name, to, to_name, &source, &target, err) == -1)
     return -1;
   if (linkat (source.parent, source.base, target.parent, target.base, 0) == -1)
     return fail_link (err, errno);
@@ -470,15 +480,8 @@ dir_move (struct store *store, const char *name, struct store *to,
           const char *to_name, struct vmdk_error *err)
 {
   CLEANUP_PLACE struct place source = PLACE_EMPTY, target = PLACE_EMPTY;
-  struct stat st;
 
-  if (find_place ((struct store_dir *) store, name, &source, err) == -1)
-    return -1;
-  if (find_place ((struct store_dir *) to, to_name, &target, err) == -1)
-    return fail_prefix (err, "new name %s", NAME (to_name));
-  if (fstatat (source.parent, source.base, &st, AT_SYMLINK_NOFOLLOW) == -1)
-    return fail_open (err, errno);
-  if (check_type (&st, STORE_FROM_FILE, err) == -1)
+  if (find_both (store, name, to, to_name, &source, &target, err) == -1)
     return -1;
   if (renameat2 (source.parent, source.base, target.parent, target.base,
                  RENAME_NOREPLACE)

@@ -145,15 +145,23 @@ store_rename (struct store *store, const char *from, const char *to,
   return store->ops->rename (store, from, to, err);
 }
 
-int
-store_link (struct store *store, const char *name, struct store *to,
+/* A file of STORE is to be in TO. */
+static int
+check_both (struct store *store, const char *name, struct store *to,
             const char *to_name, struct vmdk_error *err)
 {
   if (check_inside (name, err) == -1)
     return -1;
   if (check_inside (to_name, err) == -1)
     return fail_prefix (err, "new name %s", NAME (to_name));
-  if (check_changes (store, err) == -1 || check_changes (to, err) == -1)
+  return check_changes (store, err) == -1 ? -1 : check_changes (to, err);
+}
+
+int
+store_link (struct store *store, const char *name, struct store *to,
+            const char *to_name, struct vmdk_error *err)
+{
+  if (check_both (store, name, to, to_name, err) == -1)
     return -1;
   if (store->ops != to->ops || !store->ops->link)
     return fail (err, ERR_UNSUPPORTED,
@@ -166,11 +174,7 @@ int
 store_move (struct store *store, const char *name, struct store *to,
             const char *to_name, struct vmdk_error *err)
 {
-  if (check_inside (name, err) == -1)
-    return -1;
-  if (check_inside (to_name, err) == -1)
-    return fail_prefix (err, "new name %s", NAME (to_name));
-  if (check_changes (store, err) == -1 || check_changes (to, err) == -1)
+  if (check_both (store, name, to, to_name, err) == -1)
     return -1;
   if (store->ops != to->ops || !store->ops->move)
     return fail (err, ERR_UNSUPPORTED, "a file in %s cannot be moved to %s",

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "checked.h"
+#include "deadline.h"
 #include "http.h"
 
 #define MAX_HEADER_BYTES (256 * 1024)
@@ -608,16 +609,9 @@ ask_once (struct question *q, bool fresh, unsigned *generation,
 static void
 pause_ms (struct http_pool *pool, unsigned ms)
 {
-  struct timespec until;
+  const struct timespec until = deadline_after (ms);
   LOCK_FOR_SCOPE (&pool->lock);
 
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_sec += ms / 1000;
-  until.tv_nsec += (long) (ms % 1000) * 1000000;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000;
-  }
   while (!pool->stopped
          && pthread_cond_timedwait (&pool->changed, &pool->lock, &until)
               != ETIMEDOUT)

@@ -11,6 +11,7 @@
 
 #include "checked.h"
 #include "cleanup.h"
+#include "deadline.h"
 #include "nfc-keeper.h"
 #include "nfc-wire.h"
 
@@ -63,15 +64,7 @@ is_stopped (void *opaque)
 static void
 sleep_unless_cancelled (struct nfc_keeper *keeper, int milliseconds)
 {
-  struct timespec until;
-
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_sec += milliseconds / 1000;
-  until.tv_nsec += milliseconds % 1000 * 1000000L;
-  if (until.tv_nsec >= 1000000000L) {
-    until.tv_nsec -= 1000000000L;
-    until.tv_sec++;
-  }
+  const struct timespec until = deadline_after ((uint64_t) milliseconds);
   LOCK_FOR_SCOPE (&keeper->state.lock);
   while (!keeper->state.cancelled)
     if (pthread_cond_timedwait (&keeper->state.changed, &keeper->state.lock,

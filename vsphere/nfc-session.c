@@ -13,6 +13,7 @@
 
 #include "bytes.h"
 #include "checked.h"
+#include "deadline.h"
 #include "nfc-pack.h"
 #include "nfc-session-parts.h"
 #include "skipz.h"
@@ -169,15 +170,7 @@ bool
 nfc_session_wait_briefly (struct nfc_session *session, struct nfc_op *op,
                           int milliseconds)
 {
-  struct timespec until;
-
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_sec += milliseconds / 1000;
-  until.tv_nsec += milliseconds % 1000 * 1000000L;
-  if (until.tv_nsec >= 1000000000L) {
-    until.tv_nsec -= 1000000000L;
-    until.tv_sec++;
-  }
+  const struct timespec until = deadline_after ((uint64_t) milliseconds);
   LOCK_FOR_SCOPE (&session->state.lock);
   while (!op->done)
     if (pthread_cond_timedwait (&session->state.changed, &session->state.lock,

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "deadline.h"
 #include "secret.h"
 #include "session.h"
 
@@ -363,10 +364,9 @@ static bool
 sleep_long (struct session *session)
 {
   LOCK_FOR_SCOPE (&session->lock);
-  struct timespec until;
+  const struct timespec until =
+    deadline_after (session->keep_alive_seconds * UINT64_C (1000));
 
-  clock_gettime (CLOCK_MONOTONIC, &until);
-  until.tv_sec += session->keep_alive_seconds;
   while (!session->closing
          && pthread_cond_timedwait (&session->wake, &session->lock, &until)
               != ETIMEDOUT)
