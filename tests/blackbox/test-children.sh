@@ -40,7 +40,7 @@ for kind in monolithicSparse monolithicFlat twoGbMaxExtentSparse; do
   nbdkit_vmdk "$kind/base.vmdk" || fail "refused: $kind"
   ! write_byte || fail "a parent was written: $kind"
   stop_nbdkit
-  grep -q 'warning: base.vmdk: has a child child.vmdk: ' log ||
+  grep -q 'warning: base.vmdk: has a child child.vmdk, ' log ||
     fail "no warning: $(cat log)"
   test "$(cksum "$kind"/*.vmdk)" = "$before" || fail "$kind: changed"
 
