@@ -48,6 +48,7 @@ struct extent_check {
   uint64_t nr_bad;   /* errors that a repair leaves */
   uint64_t used_end; /* bytes: of the last grain or table */
   enum copy_verdict verdict;
+  enum { ROOM_UNKNOWN, ROOM_OWN, ROOM_SHARED } tables;
   bool is_new; /* what is open is no longer what is there */
 };
 
@@ -100,16 +101,14 @@ extern enum run_state check_tables_see (const struct grain_index *index,
   __attribute__ ((nonnull (1, 2, 4)));
 
 /* The same with VERDICT (not COPY_UNKNOWN) where the copies differ and neither
- * is bad, or where the primary one is and the other says 0.  *doubtful: that is
- * so here.
+ * is bad, or where the primary one is and the other says 0.  *doubtful: that
+ * is so here.
  */
-extern enum run_state check_tables_suppose (const struct grain_index *index,
-                                            const struct walked_table *table,
-                                            uint64_t i,
-                                            enum copy_verdict verdict,
-                                            uint64_t *media_offset,
-                                            bool *doubtful)
-  __attribute__ ((nonnull (1, 2, 5, 6)));
+extern enum run_state
+check_tables_suppose (const struct grain_index *index,
+                      const struct walked_table *table, uint64_t i,
+                      enum copy_verdict verdict, uint64_t *media_offset,
+                      bool *doubtful) __attribute__ ((nonnull (1, 2, 5, 6)));
 
 /* How the room of the file would be used with VERDICT.  Tells nothing. */
 struct rooms_tally {
@@ -118,11 +117,17 @@ struct rooms_tally {
   uint64_t nr_absent; /* doubtful entries that name no room */
   uint64_t leaked;    /* bytes */
 };
-extern int check_rooms_suppose (struct extent_check *check,
-                                enum copy_verdict verdict,
-                                struct rooms_tally *tally,
-                                struct vmdk_error *err)
+extern int
+check_rooms_suppose (struct extent_check *check, enum copy_verdict verdict,
+                     struct rooms_tally *tally, struct vmdk_error *err)
   __attribute__ ((warn_unused_result, nonnull (1, 3, 4)));
+
+/* Whether a table has room that a grain or another table has, too: then what
+ * is changed in it changes something else.  Bad grains count as such.
+ */
+extern int check_rooms_of_tables (struct extent_check *check, bool *shared,
+                                  struct vmdk_error *err)
+  __attribute__ ((warn_unused_result, nonnull (1, 2, 3)));
 
 /* Then who uses which room: sets used_end. */
 extern int check_rooms (struct extent_check *check, struct vmdk_error *err)

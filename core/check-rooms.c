@@ -490,22 +490,62 @@ mark_all (struct rooms *rooms, struct vmdk_error *err)
 }
 
 static int
-look (struct rooms *rooms, struct vmdk_error *err)
+look_and_tell (struct rooms *rooms, struct vmdk_error *err)
 {
-  if (mark_all (rooms, err) == -1)
-    return -1;
-  if (rooms->tally) {
-    rooms->tally->nr_shared = rooms->nr_conflicts + rooms->nr_more;
-    return 0;
-  }
-  if (tell_conflicts (rooms, err) == -1)
+  if (mark_all (rooms, err) == -1 || tell_conflicts (rooms, err) == -1)
     return -1;
   return tell_leaks (rooms, err);
 }
 
 static int
-look_with_map (struct extent_check *check, enum copy_verdict verdict,
-               struct rooms_tally *tally, struct vmdk_error *err)
+look_and_count (struct rooms *rooms, struct vmdk_error *err)
+{
+  if (mark_all (rooms, err) == -1)
+    return -1;
+  rooms->tally->nr_shared = rooms->nr_conflicts + rooms->nr_more;
+  return 0;
+}
+
+static int
+take_grain (struct rooms *rooms, uint64_t grain, uint64_t offset,
+            uint64_t length, struct vmdk_error *err)
+{
+  (void) grain;
+  (void) err;
+  room_map_take (rooms->map, offset, length);
+  return 0;
+}
+
+static void
+take_table (struct rooms *rooms, uint64_t offset)
+{
+  rooms->tally->nr_shared +=
+    !room_map_take (rooms->map, offset, rooms->check->index->table_bytes);
+}
+
+/* Grains come first, so that what is counted are tables alone. */
+static int
+look_at_tables (struct rooms *rooms, struct vmdk_error *err)
+{
+  static const struct visitor taker = { take_table, take_grain };
+  const uint64_t nr_windows = room_map_nr_windows (rooms->map);
+
+  for (uint64_t i = 0; i < nr_windows; i++) {
+    rooms->window = i;
+    room_map_turn (rooms->map, i);
+    mark_areas (rooms);
+    if (walk (rooms, &taker, true, err) == -1
+        || walk (rooms, &taker, false, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+look_with_map (struct extent_check *check,
+               int (*look) (struct rooms *rooms, struct vmdk_error *err),
+               enum copy_verdict verdict, struct rooms_tally *tally,
+               struct vmdk_error *err)
 {
   struct rooms rooms = {
     .check = check,
@@ -534,12 +574,15 @@ look_with_map (struct extent_check *check, enum copy_verdict verdict,
 int
 check_rooms (struct extent_check *check, struct vmdk_error *err)
 {
-  return look_with_map (check, check->verdict, NULL, err);
+  return look_with_map (check, look_and_tell, check->verdict, NULL, err);
 }
 
-int
-check_rooms_suppose (struct extent_check *check, enum copy_verdict verdict,
-                     struct rooms_tally *tally, struct vmdk_error *err)
+/* Without a trace. */
+static int
+look_quietly (struct extent_check *check,
+              int (*look) (struct rooms *rooms, struct vmdk_error *err),
+              enum copy_verdict verdict, struct rooms_tally *tally,
+              struct vmdk_error *err)
 {
   struct checker *checker = check->checker;
   const struct extent_check before = *check;
@@ -550,12 +593,31 @@ check_rooms_suppose (struct extent_check *check, enum copy_verdict verdict,
 
   *tally = (struct rooms_tally){ 0 };
   checker->silent = true;
-  r = look_with_map (check, verdict, tally, err);
+  r = look_with_map (check, look, verdict, tally, err);
   tally->nr_shared += check->nr_bad - before.nr_bad;
   tally->leaked = checker->result->leaked - leaked;
   checker->silent = silent;
   checker->result->nr_grains = nr_grains;
   checker->result->leaked = leaked;
   *check = before;
+  return r;
+}
+
+int
+check_rooms_suppose (struct extent_check *check, enum copy_verdict verdict,
+                     struct rooms_tally *tally, struct vmdk_error *err)
+{
+  return look_quietly (check, look_and_count, verdict, tally, err);
+}
+
+int
+check_rooms_of_tables (struct extent_check *check, bool *shared,
+                       struct vmdk_error *err)
+{
+  struct rooms_tally tally;
+  const int r =
+    look_quietly (check, look_at_tables, COPY_UNKNOWN, &tally, err);
+
+  *shared = tally.nr_shared > 0;
   return r;
 }

@@ -58,13 +58,33 @@ write_bytes (struct extent_check *check, uint64_t offset, const void *bytes,
                        check->file, offset, bytes, count, err);
 }
 
+/* Whether entries are mended: not where a table has room that something else
+ * has, too, for that would change it as well.
+ */
+static int
+may_mend (struct extent_check *check, enum check_mending *mending,
+          struct vmdk_error *err)
+{
+  bool shared;
+
+  if (check->tables == ROOM_UNKNOWN) {
+    if (check_rooms_of_tables (check, &shared, err) == -1)
+      return -1;
+    check->tables = shared ? ROOM_SHARED : ROOM_OWN;
+  }
+  *mending =
+    check->tables == ROOM_SHARED ? CHECK_STAYS : check_mends (check->checker);
+  return 0;
+}
+
 static int
 mend_entry (struct extent_check *check, const struct walked_copy *copy,
             uint64_t i, uint64_t entry, struct vmdk_error *err)
 {
   uint8_t bytes[8];
 
-  if (check->checker->silent)
+  check->nr_bad += check->tables == ROOM_SHARED;
+  if (check->checker->silent || check->tables == ROOM_SHARED)
     return 0;
   le64_store (bytes, entry);
   return write_bytes (check, copy->offset + i * check->index->entry_size,
@@ -228,9 +248,12 @@ judge_by_verdict (struct extent_check *check, const struct walked_table *table,
 {
   const bool primary = check->verdict == COPY_PRIMARY;
   const struct walked_copy *wrong = primary ? &table->mirror : &table->primary;
+  enum check_mending mending;
 
-  check_tell (check->checker, CHECK_COPIES_DIFFER, CHECK_ERROR,
-              check_mends (check->checker), place (check->index, wrong, i),
+  if (may_mend (check, &mending, err) == -1)
+    return -1;
+  check_tell (check->checker, CHECK_COPIES_DIFFER, CHECK_ERROR, mending,
+              place (check->index, wrong, i),
               "grain %" PRIu64 ": the primary table has %" PRIu64
               " and the redundant one %" PRIu64
               "; only by the %s tables is all room of the file used, and once",
@@ -246,10 +269,12 @@ judge_difference (struct extent_check *check, const struct walked_table *table,
 {
   struct checker *checker = check->checker;
   const uint64_t offset = place (check->index, &table->mirror, i);
+  enum check_mending mending;
 
   if (check->layout.unclean) {
-    check_tell (checker, CHECK_COPIES_DIFFER, CHECK_NOTE,
-                check_mends (checker), offset,
+    if (may_mend (check, &mending, err) == -1)
+      return -1;
+    check_tell (checker, CHECK_COPIES_DIFFER, CHECK_NOTE, mending, offset,
                 "grain %" PRIu64 ": the redundant table has %" PRIu64
                 ", and the primary one, which counts after a crash, %" PRIu64,
                 grain, copy, entry);
@@ -279,6 +304,7 @@ judge_two (struct extent_check *check, const struct walked_table *table,
   const bool bad = classify (index, grain, entry, &ignored) == RUN_DAMAGED;
   const bool bad_copy = classify (index, grain, copy, &ignored) == RUN_DAMAGED;
   struct vmdk_error why = { 0 };
+  enum check_mending mending;
 
   if (!bad && !bad_copy)
     return judge_difference (check, table, grain, i, entry, copy, err);
@@ -291,16 +317,17 @@ judge_two (struct extent_check *check, const struct walked_table *table,
                          "written");
     return 0;
   }
+  if (may_mend (check, &mending, err) == -1)
+    return -1;
   index->rules->explain (index, grain, bad ? entry : copy, &why);
   if (bad) {
-    check_tell (check->checker, CHECK_ENTRY, CHECK_ERROR,
-                check_mends (check->checker),
+    check_tell (check->checker, CHECK_ENTRY, CHECK_ERROR, mending,
                 place (index, &table->primary, i),
                 "%s; the redundant table has %" PRIu64, why.text, copy);
     return mend_entry (check, &table->primary, i, copy, err);
   }
-  check_tell (check->checker, CHECK_REDUNDANT_ENTRY, CHECK_ERROR,
-              check_mends (check->checker), place (index, &table->mirror, i),
+  check_tell (check->checker, CHECK_REDUNDANT_ENTRY, CHECK_ERROR, mending,
+              place (index, &table->mirror, i),
               "redundant table: %s; the primary table has %" PRIu64, why.text,
               entry);
   return mend_entry (check, &table->mirror, i, entry, err);
@@ -508,9 +535,9 @@ add_tables (struct mending *mending, struct vmdk_error *err)
   return r;
 }
 
-/* Whether the file cannot be as HERE says and not as THERE says: no grain wants
- * the room of another, and more is in use.  That a grain was never written is
- * believed only if nothing is left over that it could have been.
+/* Whether the file cannot be as HERE says and not as THERE says: no grain
+ * wants the room of another, and more is in use.  That a grain was never
+ * written is believed only if nothing is left over that it could have been.
  */
 static bool
 tally_decides (const struct rooms_tally *here, const struct rooms_tally *there)
