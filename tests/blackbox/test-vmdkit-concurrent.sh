@@ -91,7 +91,8 @@ for type in monolithicSparse split-sparse; do
   writer=$!
   pids="$pids $writer"
   exec 9> hold
-  echo 'write -P 7 0 4k' >&9
+  # with nothing left for the server to write by itself
+  echo 'write -f -P 7 0 4k' >&9
   i=0
   until grep -q wrote held; do
     i=$((i + 1))
