@@ -144,8 +144,7 @@ extern int check_stream_block (const struct extent_check *check,
   __attribute__ ((warn_unused_result, nonnull (1, 4, 5, 6)));
 
 /* After tables and rooms, where they told more than BEFORE: new tables for a
- * stream whose own are damaged, when a scan shows
- * that no grain is missing.
+ * stream whose own are damaged, when a scan shows that no grain is missing.
  */
 extern int check_stream_tables (struct extent_check *check,
                                 const struct check_result *before,

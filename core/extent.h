@@ -84,8 +84,8 @@ struct below {
 enum zero_flags {
   ZERO_MAY_FREE = 1, /* space may be given back */
   ZERO_FAST = 2,     /* fail with ENOTSUP rather than write zeros */
-  ZERO_KEEP = 8,     /* what has space keeps it */
   ZERO_ADVICE = 4,   /* a trim: whole grains only, and only if it is cheap */
+  ZERO_KEEP = 8,     /* what has space keeps it */
 };
 
 struct grain_index;
